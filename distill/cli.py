@@ -1,0 +1,207 @@
+"""The command line: `python -m distill fit --config conf/compress.yaml`, and its like.
+
+LightningCLI with subclasses by `class_path`, omegaconf interpolation that follows command-line overrides, one line for
+each mistake, and a folder for each run.
+"""
+
+import logging
+import os
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+from jsonargparse import set_parsing_settings
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import CSVLogger
+
+from distill import runs
+from distill.data import ReplayDataModule
+from distill.mistakes import Parser, fail, one_line
+from distill.player import Player
+from distill.progress import HourBar, PlayScore
+from distill.report import report
+from distill.student import StudentModule
+from distill.teacher import TeacherModule
+
+
+class DistillCLI(LightningCLI):
+    """`fit` and `validate`, each run with a folder of its own."""
+
+    run_dir: Path
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """Name the Trainer's methods that are commands, and their arguments that come from `model` and `data`."""
+        return {
+            "fit": {"model", "train_dataloaders", "val_dataloaders", "datamodule"},
+            "validate": {"model", "dataloaders", "datamodule"},
+        }
+
+    def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add the run's seed."""
+        parser.add_argument("--seed_everything", type=int, default=0, help="The run's seed, 0 or more.")
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add the run's folder; hand the data module's game to the model and the seed to the data module."""
+        parser.add_argument(
+            "--run_dir", type=str | None, default=None, help="The run's folder; default runs/<name>/<number>."
+        )
+        parser.link_arguments("data.init_args.game", "model.init_args.game")
+        parser.link_arguments("seed_everything", "data.init_args.seed")
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: list[str] | None) -> None:
+        """Parse the command line."""
+        self.config = parser.parse_args(args)
+        seed = self.config[self.config.subcommand].seed_everything
+        if not 0 <= seed < 2**32:
+            fail(f"seed_everything is {seed}; it must be between 0 and {2**32 - 1}")
+
+    def _parse_ckpt_path(self) -> None:
+        # Lightning would let the checkpoint's hyperparameters override config and command line, without a word.
+        pass
+
+    def before_instantiate_classes(self) -> None:
+        """Refuse what would fail later; claim the run's folder."""
+        config = self.config[self.subcommand]
+        checkpoint = config.get("ckpt_path")
+        if checkpoint is not None and not Path(checkpoint).is_file():
+            fail(f"ckpt_path {checkpoint} does not exist")
+        if self.subcommand == "fit":
+            hours = config.trainer.max_epochs
+            if hours is not None and hours < 1 and hours != -1:
+                fail(f"trainer.max_epochs is {hours}; it must be 1 simulated hour or more, or -1 for no end")
+            name = Path(config.config[0].relative).stem if config.get("config") else "fit"
+            try:
+                self.run_dir = runs.claim(name, config.run_dir, resuming=checkpoint is not None)
+            except (ValueError, OSError) as error:
+                fail(str(error))
+
+    def instantiate_classes(self) -> None:
+        """Build data, model and Trainer; what they refuse is the user's mistake."""
+        try:
+            super().instantiate_classes()
+        except (ValueError, TypeError, MisconfigurationException) as error:
+            if self.subcommand == "fit":
+                runs.give_back(self.run_dir)
+            fail(one_line(str(error)))
+
+    def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
+        """Add the bar, and for `fit` the run folder's checkpoints and, where the config names no logger, CSV."""
+        callbacks: list[Callback] = [HourBar(), PlayScore()]
+        if self.subcommand == "fit":
+            callbacks.append(
+                ModelCheckpoint(
+                    self.run_dir / "checkpoints",
+                    filename="hour{epoch}",
+                    save_last=True,
+                    save_top_k=1,
+                    save_on_train_epoch_end=True,
+                    auto_insert_metric_name=False,
+                )
+            )
+            kwargs["default_root_dir"] = self.run_dir
+            if self._get(self.config_init, "trainer").logger in (None, True):
+                kwargs["logger"] = CSVLogger(self.run_dir, name="", version="")
+        else:
+            kwargs |= {"logger": False, "enable_checkpointing": False}
+        self.trainer_defaults["callbacks"] = callbacks
+        return super().instantiate_trainer(**kwargs)
+
+    def before_fit(self) -> None:
+        """Say where the run is, and keep its whole config there."""
+        if self.trainer.is_global_zero:
+            self._parser("fit").save(
+                self.config["fit"], self.run_dir / "config.yaml", skip_none=False, overwrite=True, multifile=False
+            )
+            print(f"run: {self.run_dir}")
+
+    def after_fit(self) -> None:
+        """Write the networks, score whoever was not scored yet, and print the table."""
+        if self.trainer.interrupted:
+            print(
+                f"interrupted; resume with --config {self.run_dir / 'config.yaml'} --ckpt_path "
+                f"{self.run_dir / 'checkpoints' / 'last.ckpt'} --run_dir {self.run_dir}"
+            )
+            sys.exit(130)
+        if self.model.summary is None:
+            self.trainer.validate(self.model, self.datamodule, verbose=False)
+        if self.trainer.is_global_zero:
+            report(self.model, self.datamodule, self.run_dir)
+            print(f"run: {self.run_dir}")
+
+    def after_validate(self) -> None:
+        """Print the score."""
+        if self.trainer.is_global_zero:
+            summary = self.model.summary
+            low, high = summary.interval95
+            print(f"{self.datamodule.game}: {summary.mean:.1f} ({low:.1f} to {high:.1f}), {summary.episodes} episodes")
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run a command.
+
+    Args:
+        args: The command line without the program's name; None takes `sys.argv`.
+    """
+    quieten()
+    Parser.options_of = (ReplayDataModule, StudentModule, TeacherModule, L.Trainer)
+    set_parsing_settings(omegaconf_absolute_to_relative_paths=True)
+    args = with_config_of_checkpoint(sys.argv[1:] if args is None else args)
+    command = {"parser_mode": "omegaconf+"}
+    DistillCLI(
+        Player,
+        ReplayDataModule,
+        save_config_callback=None,
+        trainer_class=L.Trainer,
+        trainer_defaults={"num_sanity_val_steps": 0, "enable_model_summary": False, "use_distributed_sampler": False},
+        parser_class=Parser,
+        parser_kwargs={
+            "prog": "python -m distill",
+            "description": "Policy distillation: train teachers, distil them into students, score both.",
+            "allow_abbrev": False,
+            **command,
+            "fit": {**command, "description": "Train a teacher, or distil one into a student."},
+            "validate": {**command, "description": "Score a checkpoint."},
+        },
+        subclass_mode_model=True,
+        subclass_mode_data=True,
+        auto_configure_optimizers=False,
+        args=args,
+    )
+
+
+def with_config_of_checkpoint(args: list[str]) -> list[str]:
+    """Give `validate --ckpt_path RUN/checkpoints/X.ckpt` the config of its run, where it names none."""
+    if args[:1] != ["validate"] or any(part.split("=")[0] in ("-c", "--config") for part in args):
+        return args
+    for part, following in zip(args, [*args[1:], ""], strict=True):
+        name, _, value = part.partition("=")
+        config = Path(value or following).parent.parent / "config.yaml"
+        if name == "--ckpt_path" and config.is_file():
+            return ["validate", "--config", str(config), *args[1:]]
+    return args
+
+
+def quieten() -> None:
+    """Keep Lightning's advice that does not apply here out of the output."""
+    os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # 5.0 renames what Lightning 2.6 calls
+    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch.accelerators.cuda", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for message in (
+        # No worker processes here: they could not share the environments.
+        ".*does not have many workers.*",
+        "Your `IterableDataset` has `__len__` defined.*",
+        # https://github.com/Lightning-AI/pytorch-lightning/issues/21430
+        ".*isinstance\\(treespec, LeafSpec\\).*",
+        # The run's folder is claimed before its logger opens.
+        "Experiment logs directory .* exists and is not empty.*",
+        # A run that goes on writes into its own folder.
+        "Checkpoint directory .* exists and is not empty.*",
+        # A short hour has fewer blocks than that.
+        "The number of training batches .* is smaller than the logging interval.*",
+    ):
+        warnings.filterwarnings("ignore", message=message)

@@ -1,0 +1,58 @@
+"""A user's mistakes in one line each: what is wrong, and what is allowed."""
+
+import difflib
+import inspect
+import re
+import sys
+from typing import NoReturn
+
+from lightning.pytorch.cli import LightningArgumentParser
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
+_NOISE = re.compile(
+    r"Does not validate against any of the Union|Subtypes: |Errors:$|Given value|Expected a <class 'NoneType'>"
+    r"|Expected a path but"
+)
+
+
+def fail(message: str) -> NoReturn:
+    """Print one line, and exit with 2."""
+    if rank_zero_only.rank == 0:
+        print(f"error: {message}", file=sys.stderr)
+    sys.exit(2)
+
+
+def one_line(message: str) -> str:
+    """Take the reasons out of the parser's nested report."""
+    lines = (line.strip().removeprefix("- ") for line in message.splitlines())
+    kept = [line for line in lines if line and not _NOISE.match(line)]
+    kept = [re.sub(r"Expected a <class '(\w+)'>\.?", r"expected \1.", line) for line in kept]
+    kept = [re.sub(r"Expected a typing\.Literal\[(.*)\]", r"one of \1;", line) for line in kept]
+    given = re.search(r"Given value: (['\w.+-]+)$", message.strip())
+    if given:
+        kept.append(f"got {given[1]}")
+    return " ".join(kept) or message
+
+
+class Parser(LightningArgumentParser):
+    """A parser whose mistakes come as one line, without the usage of 400 options before it."""
+
+    options_of: tuple[type, ...] = ()
+    """Classes whose constructor arguments are options, for suggestions."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Print the reason, and exit with 2."""
+        unknown = re.search(r"[Oo]ption '([\w.]+)' is not accepted|unrecognized arguments: --(\S+)", message)
+        fail(one_line(message) + (self._allowed(unknown[1] or unknown[2]) if unknown else ""))
+
+    def _allowed(self, unknown: str) -> str:
+        owners = {name: owner for owner in reversed(self.options_of) for name in _options(owner)}
+        near = difflib.get_close_matches(unknown.split(".")[-1], owners, n=1)
+        if not near:
+            return "; --print_config shows what is allowed"
+        owner = owners[near[0]]
+        return f"; did you mean {near[0]!r}? {owner.__name__} accepts {', '.join(_options(owner))}"
+
+
+def _options(owner: type) -> list[str]:
+    return [name for name in inspect.signature(owner.__init__).parameters if name != "self"]

@@ -1,0 +1,203 @@
+"""The memory of the last hours of play, and the rows that a learner draws from it.
+
+Each frame is stored once; the stack of four that the player saw is put together again when a row is drawn.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from typing import Generic, TypeVar
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float32, Int32, Int64, UInt8
+from torch import Tensor
+
+from distill.protocol import FRAME_SIZE, STACKED_FRAMES
+
+Rows = TypeVar("Rows", bound="_Rows")
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Tensors that share their first axis."""
+
+    def __len__(self) -> int:
+        return len(getattr(self, fields(self)[0].name))
+
+    def __getitem__(self: Rows, rows: Tensor | slice) -> Rows:
+        return type(self)(*(getattr(self, field.name)[rows] for field in fields(self)))
+
+    def to(self: Rows, *args, **kwargs) -> Rows:
+        """Move all tensors, as `torch.Tensor.to` does; Lightning calls it."""
+        return type(self)(*(getattr(self, field.name).to(*args, **kwargs) for field in fields(self)))
+
+
+@dataclass(frozen=True)
+class Minibatch(_Rows):
+    """What a student learns from."""
+
+    observations: UInt8[Tensor, "B 4 84 84"]
+    labels: Float32[Tensor, "B A"]
+    """The teacher's values of all legal actions, stored when it acted."""
+
+
+@dataclass(frozen=True)
+class Transitions(_Rows):
+    """What a teacher learns from: an observation, the `T` steps that followed, and where they led."""
+
+    observations: UInt8[Tensor, "B 4 84 84"]
+    actions: Int64[Tensor, " B"]
+    """Of the first of the steps."""
+    rewards: Float32[Tensor, "B T"]
+    ended: Bool[Tensor, "B T"]
+    lost_life: Bool[Tensor, "B T"]
+    following: UInt8[Tensor, "B 4 84 84"]
+    """The observation after the steps; another episode's where one ended on the way."""
+
+
+@dataclass(frozen=True)
+class Valued(_Rows):
+    """Observations, what was done, and what that should have been valued at."""
+
+    observations: UInt8[Tensor, "B 4 84 84"]
+    actions: Int64[Tensor, " B"]
+    targets: Float32[Tensor, " B"]
+
+
+@dataclass(frozen=True)
+class Block(Generic[Rows]):
+    """The rows of one `training_step`, and how many of them make a minibatch."""
+
+    rows: Rows
+    batch_size: int
+
+    @property
+    def updates(self) -> int:
+        """How many minibatches the block holds."""
+        return -(-len(self.rows) // self.batch_size)
+
+    def to(self, *args, **kwargs) -> "Block[Rows]":
+        """Move all rows, as `torch.Tensor.to` does; Lightning calls it."""
+        return type(self)(self.rows.to(*args, **kwargs), self.batch_size)
+
+    def __iter__(self) -> Iterator[Rows]:
+        for start in range(0, len(self.rows), self.batch_size):
+            yield self.rows[start : start + self.batch_size]
+
+
+@dataclass(frozen=True)
+class Steps:
+    """A stretch of play by N environments, in the order of time: `T` steps of each."""
+
+    frames: UInt8[np.ndarray, "T N 84 84"]
+    """The newest frame of each observation."""
+    labels: Float32[np.ndarray, "T N A"]
+    actions: Int64[np.ndarray, "T N"]
+    rewards: Int32[np.ndarray, "T N"]
+    ended: Bool[np.ndarray, "T N"]
+    first: Bool[np.ndarray, "T N"]
+    lost_life: Bool[np.ndarray, "T N"]
+
+    @classmethod
+    def empty(cls, length: int, num_envs: int, num_actions: int) -> "Steps":
+        """Make room for `length` steps of `num_envs` environments."""
+        shape = (length, num_envs)
+        return cls(
+            frames=np.empty((*shape, FRAME_SIZE, FRAME_SIZE), np.uint8),
+            labels=np.empty((*shape, num_actions), np.float32),
+            actions=np.empty(shape, np.int64),
+            rewards=np.empty(shape, np.int32),
+            ended=np.empty(shape, bool),
+            first=np.empty(shape, bool),
+            lost_life=np.empty(shape, bool),
+        )
+
+
+class Memory:
+    """The newest steps of N environments, from which rows are drawn uniformly.
+
+    Args:
+        length: Steps of each environment to remember.
+        num_envs: Environments, N.
+        num_actions: Legal actions, A.
+    """
+
+    def __init__(self, length: int, num_envs: int, num_actions: int) -> None:
+        self.length = length
+        # The oldest remembered observations still need the frames before them.
+        self._ring = length + STACKED_FRAMES - 1
+        self._kept = Steps.empty(self._ring, num_envs, num_actions)
+        self._older = np.zeros((self._ring, num_envs), np.int64)  # frames of the stack before the newest
+        self._num_envs = num_envs
+        self._written = 0
+
+    def __len__(self) -> int:
+        """Count the steps that rows are drawn from."""
+        return min(self._written, self.length) * self._num_envs
+
+    def extend(self, steps: Steps) -> None:
+        """Add steps that directly follow the last ones; the oldest make room."""
+        older = self._older[(self._written - 1) % self._ring]
+        for row in range(len(steps.frames)):
+            place = self._written % self._ring
+            older = np.where(steps.first[row], 0, np.minimum(older + 1, STACKED_FRAMES - 1))
+            self._older[place] = older
+            for field in fields(Steps):
+                getattr(self._kept, field.name)[place] = getattr(steps, field.name)[row]
+            self._written += 1
+
+    def minibatch(self, rng: np.random.Generator, rows: int) -> Minibatch:
+        """Draw steps uniformly, with replacement.
+
+        Args:
+            rng: What to draw with.
+            rows: How many, B.
+
+        Raises:
+            ValueError: while the memory is empty.
+        """
+        times, envs = self._draw(rng, rows, ahead=0)
+        return Minibatch(self._observations(times, envs), self._values("labels", times, envs))
+
+    def transitions(self, rng: np.random.Generator, rows: int, n_steps: int) -> Transitions:
+        """Draw steps uniformly, with replacement, and what followed them.
+
+        Args:
+            rng: What to draw with.
+            rows: How many, B.
+            n_steps: Steps to look ahead, T; an episode's end may lie within.
+
+        Raises:
+            ValueError: while no more than `n_steps` steps of each environment are remembered.
+        """
+        times, envs = self._draw(rng, rows, ahead=n_steps)
+        ahead, same = times[:, None] + np.arange(n_steps), np.broadcast_to(envs[:, None], (rows, n_steps))
+        rewards, ended, lost_life = (self._values(name, ahead, same) for name in ("rewards", "ended", "lost_life"))
+        return Transitions(
+            observations=self._observations(times, envs),
+            actions=self._values("actions", times, envs),
+            rewards=rewards.float(),
+            ended=ended,
+            lost_life=lost_life,
+            following=self._observations(times + n_steps, envs),
+        )
+
+    def _draw(self, rng: np.random.Generator, rows: int, ahead: int) -> tuple[np.ndarray, np.ndarray]:
+        oldest, newest = max(0, self._written - self.length), self._written - ahead
+        if newest <= oldest:
+            raise ValueError(f"the memory holds {len(self)} steps, too few to look {ahead} ahead")
+        return rng.integers(oldest, newest, size=rows), rng.integers(self._num_envs, size=rows)
+
+    def _observations(self, times: np.ndarray, envs: np.ndarray) -> UInt8[Tensor, "B 4 84 84"]:
+        lags = np.arange(STACKED_FRAMES)[::-1]
+        places = (times[:, None] - lags) % self._ring * self._num_envs + envs[:, None]
+        frames = torch.from_numpy(self._kept.frames.reshape(-1, FRAME_SIZE * FRAME_SIZE))
+        stacks = frames.index_select(0, torch.from_numpy(places.ravel())).view(
+            len(times), STACKED_FRAMES, FRAME_SIZE, FRAME_SIZE
+        )
+        before_start = np.flatnonzero(lags > self._older[times % self._ring, envs][:, None])
+        stacks.flatten(0, 1)[torch.from_numpy(before_start)] = 0
+        return stacks
+
+    def _values(self, name: str, times: np.ndarray, envs: np.ndarray) -> Tensor:
+        return torch.from_numpy(getattr(self._kept, name)[times % self._ring, envs])

@@ -1,0 +1,82 @@
+"""`StudentModule`: a network that learns from what the teacher saw and thought."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torchmetrics import RunningMean
+
+from distill.losses import kl_loss, mse_loss, nll_loss
+from distill.player import Player
+from distill.replay import Block, Minibatch
+
+LOSSES = ("nll", "mse", "kl")
+AGREEMENT_BLOCKS = 50
+"""Blocks over which the agreement with the teacher is averaged."""
+
+
+class StudentModule(Player):
+    """A student: network, loss and RMSProp (Rusu et al. 2016).
+
+    To try another loss, subclass and override `loss`; `--model my_file.MyStudent` then finds the class in a file of
+    the working directory.
+
+    Departs from the paper: it does not print minibatch size, learning rate, decay and epsilon; those of the data
+    module and the ones below are ours.
+
+    Args:
+        game: ALE name; the network has one output per legal action.
+        network: `dqn`, or one of the paper's smaller students `net1`, `net2`, `net3`.
+        loss_name: `kl` (the paper's choice), `nll` or `mse`.
+        temperature: Divides the teacher's values in `kl`; above 0, the paper's is 0.01.
+        learning_rate: Of RMSProp; above 0. The paper says 1e-4 to 1e-3.
+        decay: Of RMSProp's mean square; 0 to 1.
+        rms_epsilon: Added to RMSProp's root; above 0.
+    """
+
+    def __init__(
+        self,
+        game: str,
+        network: str = "net3",
+        loss_name: str = "kl",
+        temperature: float = 0.01,
+        learning_rate: float = 2.5e-4,
+        decay: float = 0.95,
+        rms_epsilon: float = 1e-5,
+    ) -> None:
+        super().__init__(game, network)
+        self.save_hyperparameters(logger=False)
+        if loss_name not in LOSSES:
+            raise ValueError(f"loss_name {loss_name!r} is unknown; choose one of {', '.join(LOSSES)}")
+        if not temperature > 0:
+            raise ValueError(f"temperature is {temperature}; it must be above 0 (the paper's is 0.01)")
+        if not learning_rate > 0:
+            raise ValueError(f"learning_rate is {learning_rate}; it must be above 0")
+        self.loss_name = loss_name
+        self.temperature = temperature
+        self.learning_rate = learning_rate
+        self.decay = decay
+        self.rms_epsilon = rms_epsilon
+        self.agreement = RunningMean(window=AGREEMENT_BLOCKS)
+
+    def loss(self, batch: Minibatch) -> Float[Tensor, " B"]:
+        """Compare the student's outputs with the labels; override it in a subclass to add a loss."""
+        outputs = self(batch.observations)
+        if self.loss_name == "nll":
+            return nll_loss(outputs, batch.labels)
+        if self.loss_name == "mse":
+            return mse_loss(outputs, batch.labels)
+        return kl_loss(outputs, batch.labels, temperature=self.temperature)
+
+    def training_step(self, block: Block[Minibatch]) -> None:
+        """Take a block's updates; log their mean loss, and the agreement on the block's first minibatch before them."""
+        batch = next(iter(block))
+        with torch.no_grad():
+            agree = self(batch.observations).argmax(1) == batch.labels.argmax(1)
+        self.agreement.update(agree.float().mean())
+        self.log_block(loss=self.update(block), agreement=self.agreement.compute())
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Return RMSProp."""
+        return torch.optim.RMSprop(
+            self.parameters(), lr=self.learning_rate, alpha=self.decay, eps=self.rms_epsilon, foreach=True
+        )

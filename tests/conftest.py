@@ -1,0 +1,50 @@
+"""What the tests share: small runs on real games, and a teacher to run them with."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from distill.atari import action_names
+from distill.networks import build
+from distill.weights import save_network
+
+ROOT = Path(__file__).parent.parent
+
+# Networks and minibatches are tiny here: a second thread would mostly wait for the first.
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def make_teacher(tmp_path_factory):
+    """Write an untrained teacher for a game and return its path."""
+
+    def make(game: str, network: str = "net3", num_actions: int | None = None, seed: int = 0) -> str:
+        torch.manual_seed(seed)
+        path = tmp_path_factory.mktemp("teacher") / f"{game}.safetensors"
+        save_network(path, build(network, num_actions=num_actions or len(action_names(game))), {"game": game})
+        return str(path)
+
+    return make
+
+
+@pytest.fixture
+def small() -> dict:
+    """The data module's arguments for an hour of seconds."""
+    return {
+        "hour_steps": 240,
+        "updates_per_hour": 8,
+        "block_updates": 4,
+        "batch_size": 8,
+        "num_envs": 4,
+        "max_frames": 400,
+        "eval_episodes": 2,
+    }
+
+
+@pytest.fixture
+def workdir(tmp_path, monkeypatch) -> Path:
+    """An empty working directory that sees the repository's conf/."""
+    (tmp_path / "conf").symlink_to(ROOT / "conf")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path

@@ -1,0 +1,142 @@
+"""The command line, in this process: runs, folders, overrides, and mistakes."""
+
+import csv
+import json
+import sys
+
+import pytest
+import yaml
+
+from distill.cli import main
+from distill.weights import load_network
+
+SMALL = ["--config", "conf/compress.yaml", "--config", "conf/debug.yaml", "--model.network", "net3"]
+
+
+@pytest.fixture
+def fit(workdir, make_teacher):
+    """Run `fit` on a shrunken conf/compress.yaml with an untrained teacher."""
+
+    def run(*args: str) -> None:
+        main(["fit", *SMALL, "--data.teacher", make_teacher("pong"), *args])
+
+    return run
+
+
+def resolved(capsys, *args: str) -> dict:
+    """Return what `--print_config` prints."""
+    with pytest.raises(SystemExit) as stop:
+        main(["fit", *args, "--print_config"])
+    assert stop.value.code in (0, None)
+    return yaml.safe_load(capsys.readouterr().out)
+
+
+def test_a_run_leaves_its_folder(fit, workdir, capsys):
+    """A run prints its folder at start and end, and leaves config, metrics, checkpoints, network and scores there."""
+    fit()
+    assert capsys.readouterr().out.count("run: runs/compress/0") == 2
+    folder = workdir / "runs" / "compress" / "0"
+    assert yaml.safe_load((folder / "config.yaml").read_text())["data"]["init_args"]["hour_steps"] == 480
+    assert (folder / "checkpoints" / "last.ckpt").is_file()
+    with (folder / "metrics.csv").open() as file:
+        columns = set(csv.DictReader(file).fieldnames)
+    assert {"step", "train/loss", "train/agreement", "val/score"} <= columns
+    network, header = load_network(str(folder / "student.safetensors"))
+    assert (network.num_actions, header["game"]) == (6, "pong")
+    scores = json.loads((folder / "scores.json").read_text())
+    for name in ("teacher", "student"):
+        assert {"mean", "interval95", "episodes", "parameters"} <= set(scores[name])
+    random, teacher, mean = -20.7, scores["teacher"]["mean"], scores["student"]["mean"]
+    assert scores["random_adjusted_ratio"] == pytest.approx((mean - random) / (teacher - random))
+
+
+def test_runs_are_numbered_and_named_folders_are_not_reused(fit, workdir, capsys):
+    """A second run takes the next number; a `run_dir` that holds a run is refused before anything is touched."""
+    fit()
+    fit()
+    assert sorted(path.name for path in (workdir / "runs" / "compress").iterdir()) == ["0", "1"]
+    before = {path: path.stat().st_mtime_ns for path in (workdir / "runs").rglob("*")}
+    with pytest.raises(SystemExit) as stop:
+        fit("--run_dir", "runs/compress/0")
+    assert stop.value.code == 2
+    assert "not empty" in capsys.readouterr().err
+    assert {path: path.stat().st_mtime_ns for path in (workdir / "runs").rglob("*")} == before
+
+
+def test_validate_scores_a_checkpoint_without_being_told_its_config(fit, workdir, capsys):
+    """`validate --ckpt_path` finds the run's config and gives the score that the run gave."""
+    fit("--run_dir", "mine")
+    expected = json.loads((workdir / "mine" / "scores.json").read_text())["student"]["mean"]
+    capsys.readouterr()
+    main(["validate", "--ckpt_path", "mine/checkpoints/last.ckpt"])
+    assert f"pong: {expected:.1f} (" in capsys.readouterr().out
+
+
+def test_a_run_can_go_on_from_its_checkpoint(fit, workdir):
+    """`--ckpt_path` in the run's own folder continues at the next hour."""
+    fit("--run_dir", "mine", "--trainer.max_epochs", "1")
+    fit("--run_dir", "mine", "--ckpt_path", "mine/checkpoints/last.ckpt", "--trainer.max_epochs", "2")
+    assert (workdir / "mine" / "checkpoints" / "hour1.ckpt").is_file()
+
+
+def test_a_users_file_brings_a_loss(fit, workdir, monkeypatch):
+    """`--model my_file.MyStudent` finds a subclass in the working directory and learns by its loss."""
+    (workdir / "my_file.py").write_text(
+        "from distill.student import StudentModule\n"
+        "class MyStudent(StudentModule):\n"
+        "    def __init__(self, scale: float = 1.0, **kwargs):\n"
+        "        super().__init__(**kwargs)\n"
+        "        self.scale = scale\n"
+        "    def loss(self, batch):\n"
+        "        return 1234.5 * self.scale + 0 * super().loss(batch)\n"
+    )
+    monkeypatch.syspath_prepend(workdir)
+    monkeypatch.delitem(sys.modules, "my_file", raising=False)
+    fit("--model", "my_file.MyStudent", "--model.scale", "2")
+    with (workdir / "runs" / "compress" / "0" / "metrics.csv").open() as file:
+        assert {float(row["train/loss"]) for row in csv.DictReader(file) if row["train/loss"]} == {2469.0}
+
+
+def test_interpolation_follows_the_command_line(workdir, capsys):
+    """`${...}` in a config takes the value that the command line gave, and a printed config gives itself again."""
+    (workdir / "mine.yaml").write_text("model: {init_args: {temperature: '${data.init_args.epsilon}'}}\n")
+    args = ["--config", "conf/compress.yaml", "--config", "mine.yaml", "--data.epsilon", "0.25", "--data.teacher=null"]
+    config = resolved(capsys, *args)
+    assert config["model"]["init_args"]["temperature"] == 0.25
+    (workdir / "again.yaml").write_text(yaml.safe_dump(config))
+    assert resolved(capsys, "--config", "again.yaml") == config
+
+
+@pytest.mark.parametrize(
+    ("args", "reason"),
+    [
+        (["--data.gme", "pong"], "Option 'gme' is not accepted; did you mean 'game'? ReplayDataModule accepts game, "),
+        (["--trainer.max_epoch", "1"], "did you mean 'max_epochs'?"),
+        (["--data.num_envs", "abc"], '"num_envs": expected int. Got value: abc'),
+        (["--model.temperature", "hot"], '"temperature": expected float. Got value: hot'),
+        (["--model.temperature=-1"], "temperature is -1.0; it must be above 0"),
+        (["--data.game", "pongg"], "game 'pongg' is unknown; choose one of adventure, "),
+        (["--data.game", "breakout"], "plays pong, not breakout"),
+        (["--data.teacher", "nowhere.safetensors"], "neither a file nor a shipped teacher"),
+        (["--data.teacher", "conf/compress.yaml"], "no weight file of this project"),
+        (["--trainer.max_epochs", "0"], "it must be 1 simulated hour or more"),
+        (["--data.memory_hours", "0"], "it must be above 0"),
+        (["--data.hour_steps", "0"], "it must be 1 or more"),
+        (["--seed_everything=-4"], "it must be between 0 and"),
+        (["--model", "nowhere.Mine"], "No module named 'nowhere'"),
+        (["--model.network", "net9"], "choose one of dqn, net1, net2, net3"),
+        (["--ckpt_path", "none.ckpt"], "none.ckpt does not exist"),
+        (["--config", "none.yaml"], "File does not exist"),
+    ],
+)
+def test_a_mistake_is_one_line(fit, workdir, capsys, args, reason):
+    """A mistake prints one line that says what is wrong and what is allowed, exits with 2 and leaves nothing behind."""
+    with pytest.raises(SystemExit) as stop:
+        fit(*args)
+    assert stop.value.code == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    assert reason in err
+    assert [path.name for path in workdir.iterdir()] == ["conf"]

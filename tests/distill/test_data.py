@@ -1,0 +1,178 @@
+"""The data module: refills, blocks, and what a run of both modules does, on real Pong."""
+
+import itertools
+
+import lightning as L
+import pytest
+import torch
+
+from distill.data import ReplayDataModule
+from distill.student import StudentModule
+from distill.teacher import TeacherModule
+
+
+def fit(module, data, hours=2, **trainer):
+    """Run hours without files."""
+    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+    quiet |= {"enable_model_summary": False, "num_sanity_val_steps": 0, "accelerator": "cpu", "limit_val_batches": 0}
+    trainer = L.Trainer(max_epochs=hours, **{**quiet, **trainer})
+    trainer.fit(module, data)
+    return trainer
+
+
+def student(make_teacher, small, seed=0, **changes):
+    """Distil an untrained teacher into a seeded student for two hours."""
+    L.seed_everything(seed, verbose=False)
+    data = ReplayDataModule("pong", make_teacher("pong"), seed=seed, **{**small, **changes})
+    module = StudentModule("pong")
+    return module, data, fit(module, data)
+
+
+def test_each_hour_is_one_refill_and_its_updates(make_teacher, small):
+    """An hour plays `hour_steps` once, then takes `updates_per_hour` updates, which are Lightning's global step."""
+    refills, updates = [], []
+
+    class Counting(ReplayDataModule):
+        def refill(self, steps, hour):
+            refills.append((steps, hour, self.trainer.global_step))
+            super().refill(steps, hour)
+
+    class CountingStudent(StudentModule):
+        def loss(self, batch):
+            updates.append(len(batch))
+            return super().loss(batch)
+
+    data = Counting("pong", make_teacher("pong"), **small)
+    trainer = fit(CountingStudent("pong"), data, hours=3)
+    assert refills == [(240, 0, 0), (240, 1, 8), (240, 2, 16)]
+    assert updates == [8] * 24
+    assert trainer.global_step == 24
+    assert data.played_steps == 3 * 240
+
+
+def test_a_learning_teacher_refills_often_and_warms_up_once(small):
+    """Without a teacher the hour is played in `refills_per_hour` pieces, after one warm-up."""
+    data = ReplayDataModule("pong", **{**small, "refills_per_hour": 2, "warmup_steps": 40, "n_steps": 3})
+    module = TeacherModule("pong", network="net3", target_updates=4)
+    refills = []
+    data.on_play.append(lambda done, steps: refills.append(steps) if done == steps else None)
+    fit(module, data)
+    assert refills == [120 + 40, 120, 120, 120]
+    assert data.played_steps == 2 * 240 + 40
+
+
+def test_the_memory_is_the_last_hours(make_teacher, small):
+    """The memory never holds more than `memory_hours`."""
+    _, data, _ = student(make_teacher, small, memory_hours=1.5)
+    assert len(data.memory) == 360
+
+
+def test_an_episode_goes_on_from_hour_to_hour(make_teacher, small):
+    """No episode is cut at an hour's end: only the first step of the run begins one while none has ended."""
+    _, data, _ = student(make_teacher, {**small, "max_frames": 100_000})
+    kept = data.memory._kept
+    written = 2 * 240 // 4
+    assert not kept.ended[:written].any()
+    assert kept.first[:written].any(axis=1).nonzero()[0].tolist() == [0]
+
+
+def test_one_seed_gives_bit_equal_students(make_teacher, small):
+    """Two runs with one seed end in the same bits; another seed does not."""
+    weights = [student(make_teacher, small, seed=seed)[0].network.state_dict() for seed in (1, 1, 2)]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    assert not torch.equal(weights[0]["conv1.weight"], weights[2]["conv1.weight"])
+
+
+def test_labels_are_the_teachers_values(make_teacher, small):
+    """A stored label is what the teacher thinks of the stored observation, and carries no gradient."""
+    _, data, _ = student(make_teacher, small)
+    import numpy as np
+
+    rows = data.memory.minibatch(np.random.default_rng(0), 64)
+    torch.testing.assert_close(data.teacher(rows.observations), rows.labels)
+    assert not rows.labels.requires_grad
+
+
+def test_a_students_checkpoint_holds_no_teacher(make_teacher, small, tmp_path):
+    """A checkpoint has the student's own weights and nothing of the teacher's size."""
+    data = ReplayDataModule("pong", make_teacher("pong", network="dqn"), **small)
+    module = StudentModule("pong")
+    trainer = fit(module, data, hours=1)
+    trainer.save_checkpoint(tmp_path / "student.ckpt")
+    checkpoint = torch.load(tmp_path / "student.ckpt", weights_only=True)
+    assert set(checkpoint["state_dict"]) == {f"network.{name}" for name in module.network.state_dict()}
+    assert (tmp_path / "student.ckpt").stat().st_size < 1e6  # weights and squared gradients: 0.5 MB; the teacher: 6.7
+
+
+def test_a_checkpoint_gives_its_module_back(make_teacher, small, tmp_path):
+    """`load_from_checkpoint` rebuilds the student with its arguments and weights."""
+    module, _, trainer = student(make_teacher, small)
+    trainer.save_checkpoint(tmp_path / "student.ckpt")
+    again = StudentModule.load_from_checkpoint(tmp_path / "student.ckpt", weights_only=True)
+    assert again.hparams == module.hparams
+    assert torch.equal(again.network.out.weight, module.network.out.weight)
+
+
+def test_validation_scores_the_students_own_play(make_teacher, small):
+    """`validate` plays the asked number of episodes with the student and logs their mean."""
+    module, data, _ = student(make_teacher, small)
+    trainer = fit(module, data, hours=1, limit_val_batches=1.0)
+    assert module.summary.episodes == 2
+    assert trainer.callback_metrics["val/score"].item() == pytest.approx(module.summary.mean)
+
+
+def test_epsilon_falls_linearly_and_stays(small):
+    """Exploration falls from `epsilon_start` to `epsilon` over `epsilon_hours`."""
+    data = ReplayDataModule("pong", epsilon=0.1, epsilon_start=0.9, epsilon_hours=2, **small)
+    for played, expected in [(0, 0.9), (240, 0.5), (480, 0.1), (4800, 0.1)]:
+        data.played_steps = played
+        assert data._epsilon() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ({"game": "pongg"}, "choose one of .*pong"),
+        ({"teacher": "nowhere"}, "neither a file nor a shipped teacher"),
+        ({"hour_steps": 0}, "hour_steps is 0"),
+        ({"hour_steps": 242}, "multiple of"),
+        ({"updates_per_hour": 7}, "multiple of"),
+        ({"memory_hours": 0}, "above 0"),
+        ({"epsilon": 1.5}, "between 0 and 1"),
+        ({"eval_epsilon": -0.1}, "between 0 and 1"),
+        ({"eval_episodes": 0}, "1 or more"),
+        ({"num_envs": 0}, "1 or more"),
+        ({"seed": -1}, "0 or more"),
+    ],
+)
+def test_bad_arguments_are_refused_with_what_is_allowed(small, arguments, reason):
+    """Each bad argument gives a `ValueError` that says what is allowed."""
+    with pytest.raises(ValueError, match=reason):
+        ReplayDataModule(**{"game": "pong", **small, **arguments})
+
+
+def test_a_teacher_for_another_game_is_refused(make_teacher, small):
+    """A teacher must play the data's game, with as many actions as it has."""
+    with pytest.raises(ValueError, match="plays breakout, not pong"):
+        ReplayDataModule("pong", make_teacher("breakout"), **small)
+    with pytest.raises(ValueError, match="18 actions"):
+        ReplayDataModule("pong", make_teacher("pong", num_actions=18), **small)
+
+
+def test_mixed_precision_learns_from_fresh_weights(make_teacher, small):
+    """Within a block, each update sees the hidden layer that the last one left, not a rounded copy from before."""
+    seen = []
+
+    class Probing(StudentModule):
+        def loss(self, batch):
+            seen.append(self.network.fc1(torch.ones(1, self.network.fc1.in_features)).detach())
+            return super().loss(batch)
+
+    fit(
+        Probing("pong", learning_rate=0.01),
+        ReplayDataModule("pong", make_teacher("pong"), **small),
+        hours=1,
+        precision="bf16-mixed",
+    )
+    assert seen[0].dtype == torch.bfloat16
+    assert not any(torch.equal(before, after) for before, after in itertools.pairwise(seen))

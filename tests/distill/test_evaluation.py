@@ -1,0 +1,123 @@
+"""Scores of real games, and what is made of them."""
+
+import math
+
+import numpy as np
+import pytest
+
+from distill import evaluation
+from distill.atari import MAX_SEED, Atari
+from distill.evaluation import Episodes, random_adjusted_ratio, random_score, score_episodes, summarise
+from distill.randomness import generator
+
+QBERT = Episodes("qbert", (0, 1, 2, 3), seed=3, epsilon=0.0, max_frames=800)
+
+
+def policy(observations: np.ndarray) -> np.ndarray:
+    """One of six actions by the pixels of the observation."""
+    return np.eye(6, dtype=np.float32)[observations.sum(axis=(1, 2, 3), dtype=np.int64) // 2 % 6]
+
+
+@pytest.fixture(scope="module")
+def scores():
+    return score_episodes(policy, QBERT)
+
+
+def test_scores_are_sums_of_rewards(scores):
+    """A score is what a plain loop over one environment adds up, neither clipped nor discounted."""
+    expected = []
+    for number in QBERT.numbers:
+        games = Atari("qbert", 1, max_frames=800)
+        observations = games.restart(generator(3, "evaluation", "qbert", number).integers(MAX_SEED, size=1))
+        score, ended = 0, False
+        while not ended:
+            observations, rewards, ends, _ = games.step(policy(observations).argmax(axis=1))
+            score, ended = score + rewards[0], ends[0]
+        expected.append(score)
+    assert scores.tolist() == expected
+    assert min(expected) > 50
+    assert len(set(expected)) > 2
+
+
+@pytest.mark.parametrize(
+    ("numbers", "max_envs"), [((2, 3), 30), ((3, 0, 2, 1), 30), ((3, 0, 2, 1), 3), ((1, 2), 1), ((1, 1), 30)]
+)
+def test_a_score_belongs_to_its_number(scores, numbers, max_envs, monkeypatch):
+    """Whichever episodes are scored together, in whatever order and on however few environments."""
+    monkeypatch.setattr(evaluation, "MAX_ENVS", max_envs)
+    found = score_episodes(policy, QBERT._replace(numbers=numbers))
+    assert found.tolist() == [scores[number] for number in numbers]
+
+
+@pytest.mark.parametrize("changed", [{"seed": 4}, {"epsilon": 1.0}, {"max_frames": 100}])
+def test_the_rules_count(scores, changed):
+    """Seed, epsilon and the longest episode all reach the games."""
+    assert score_episodes(policy, QBERT._replace(numbers=(0, 1), **changed)).tolist() != scores[:2].tolist()
+
+
+def test_every_end_is_told():
+    """The listener hears of each episode once."""
+    heard = []
+    episodes = QBERT._replace(numbers=(0, 1, 2), max_frames=40)
+    score_episodes(policy, episodes, lambda: heard.append(1))
+    assert len(heard) == 3
+
+
+def test_no_episodes():
+    """Scoring nothing gives no scores, which cannot be summed up."""
+    scores = score_episodes(policy, QBERT._replace(numbers=()))
+    assert scores.shape == (0,)
+    with pytest.raises(ValueError, match="no scores"):
+        summarise(scores)
+
+
+def test_summary():
+    """The interval is that of a mean: centred on it, and as wide as the spread over the root of the number."""
+    scores = np.random.default_rng(0).normal(50, 10, size=100)
+    mean, (low, high), episodes = summarise(scores)
+    assert mean == pytest.approx(scores.mean())
+    assert episodes == 100
+    assert low < mean < high
+    assert mean - low == pytest.approx(1.96 * scores.std() / 10, rel=0.1)
+    assert high - mean == pytest.approx(1.96 * scores.std() / 10, rel=0.1)
+    assert summarise(scores.copy()) == (mean, (low, high), episodes)
+
+
+def test_summary_of_one_score():
+    """One score is its own mean and interval."""
+    assert summarise(np.array([7.0])) == (7.0, (7.0, 7.0), 1)
+
+
+@pytest.mark.parametrize(
+    ("student", "teacher", "random", "ratio"),
+    [
+        (18.9, 18.9, -20.7, 1.0),
+        (-20.7, 18.9, -20.7, 0.0),
+        (-0.9, 18.9, -20.7, 0.5),  # 19.8 / 39.6
+        (300.0, 200.0, 100.0, 2.0),
+        (-100.0, 200.0, 100.0, -2.0),
+    ],
+)
+def test_ratio(student, teacher, random, ratio):
+    """A random player has 0, the teacher 1."""
+    assert random_adjusted_ratio(student, teacher, random) == pytest.approx(ratio)
+
+
+@pytest.mark.parametrize("teacher", [100.0, 50.0])
+def test_ratio_to_a_poor_teacher(teacher):
+    """A teacher no better than random is no measure."""
+    assert math.isnan(random_adjusted_ratio(300.0, teacher, 100.0))
+
+
+def test_published_random_score():
+    """Pong's random score is the printed one, and nothing is played for it."""
+    assert random_score(Episodes("pong", (), seed=0)) == -20.7
+
+
+def test_played_random_score():
+    """Elsewhere a random player is scored, whatever the epsilon of the episodes."""
+    episodes = Episodes("carnival", (0, 1, 2), seed=0, epsilon=0.05, max_frames=400)
+    favourite = lambda observations: np.eye(6, dtype=np.float32)[np.full(len(observations), 3)]  # noqa: E731
+    expected = score_episodes(favourite, episodes._replace(epsilon=1.0))
+    assert expected.min() > 0
+    assert random_score(episodes) == pytest.approx(expected.mean())

@@ -1,0 +1,177 @@
+"""Weight files: what goes in comes out, and nothing else gets in."""
+
+import json
+import pickle
+import re
+import resource
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from distill.networks import DQN, build
+from distill.weights import HEADER, load_network, load_teacher, save_network, write_atomically
+
+PONG = {"game": "pong", "score": 18.5, "settings": {"rates": [0.25, 1e-3], "name": "naïve"}, "notes": None}
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> tuple[Path, DQN]:
+    torch.manual_seed(0)
+    network = build("net3", num_actions=6)
+    path = tmp_path / "pong.safetensors"
+    save_network(path, network, PONG)
+    return path, network
+
+
+def test_round_trip(saved):
+    """Weights come back bit for bit, ready to play and not to be trained by accident."""
+    path, network = saved
+    loaded, _ = load_network(str(path))
+    assert loaded.widths == network.widths
+    assert loaded.state_dict().keys() == network.state_dict().keys()
+    for name, tensor in network.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], tensor), name
+    assert not loaded.training
+    assert not any(parameter.requires_grad for parameter in loaded.parameters())
+
+
+def test_half_precision(tmp_path):
+    """Half precision halves the file and rounds each weight once; what is loaded is float32 again."""
+    network = build("net3", num_actions=6)
+    save_network(tmp_path / "full", network, PONG)
+    save_network(tmp_path / "half", network, PONG, torch.float16)
+    loaded, _ = load_network(str(tmp_path / "half"))
+    for name, tensor in network.state_dict().items():
+        assert loaded.state_dict()[name].dtype == torch.float32
+        assert torch.equal(loaded.state_dict()[name], tensor.half().float()), name
+    assert (tmp_path / "half").stat().st_size == pytest.approx((tmp_path / "full").stat().st_size / 2, rel=0.02)
+
+
+def test_header(saved):
+    """The header comes back as it was given, with the network's shape and input."""
+    header = load_network(str(saved[0]))[1]
+    assert {name: header[name] for name in PONG} == PONG
+    assert header["widths"] == [16, 16, 16, 64]
+    assert header["num_actions"] == 6
+    assert header.keys() - PONG.keys() == {"widths", "num_actions", "input"}
+
+
+def refuse(path: Path) -> None:
+    with pytest.raises(ValueError, match=re.escape(str(path))):
+        load_network(str(path))
+
+
+def test_a_missing_file(tmp_path):
+    """A file that is not there, or is a folder, is refused by name."""
+    refuse(tmp_path / "nothing.safetensors")
+    refuse(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"hello\n", b"PK\x03\x04" + bytes(100), b"\xff" * 100])
+def test_not_safetensors(tmp_path, content):
+    """Other files are refused by name."""
+    path = tmp_path / "other.safetensors"
+    path.write_bytes(content)
+    refuse(path)
+
+
+class Intruder:
+    """Unpickling it makes a file."""
+
+    def __init__(self, trace: Path) -> None:
+        self.trace = trace
+
+    def __reduce__(self) -> tuple:
+        return Path.touch, (self.trace,)
+
+
+@pytest.mark.parametrize("write", [torch.save, lambda content, path: path.write_bytes(pickle.dumps(content))])
+def test_pickles_are_not_opened(tmp_path, write):
+    """A pickle is refused and none of its code is run."""
+    path, trace = tmp_path / "teacher.safetensors", tmp_path / "trace"
+    write({"weight": Intruder(trace)}, path)
+    refuse(path)
+    assert not trace.exists()
+    pickle.loads(pickle.dumps(Intruder(trace)))  # the trap works
+    assert trace.exists()
+
+
+@pytest.mark.parametrize("size", [4, 500, 100_000, -1])
+def test_a_cut_file(saved, size):
+    """A file of ours that was cut anywhere is refused by name."""
+    path, _ = saved
+    path.write_bytes(path.read_bytes()[:size])
+    refuse(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "metadata"),
+    [
+        (lambda tensors: {"weight": torch.zeros(3)}, {"game": "pong"}),  # foreign
+        (lambda tensors: tensors | {"fc9.bias": torch.zeros(3)}, {"game": "pong"}),
+        (lambda tensors: {name: tensors[name] for name in tensors if name != "conv2.weight"}, {"game": "pong"}),
+        (lambda tensors: tensors | {"conv2.weight": tensors["conv2.weight"][:, :8].contiguous()}, {"game": "pong"}),
+        (lambda tensors: tensors | {"conv2.bias": torch.zeros(8)}, {"game": "pong"}),
+        (lambda tensors: tensors | {"conv2.bias": torch.tensor(1.0)}, {"game": "pong"}),
+        (lambda tensors: tensors, None),
+        (lambda tensors: tensors, {}),
+        (lambda tensors: tensors, ["pong"]),
+    ],
+    ids=["foreign", "more", "fewer", "shape", "width", "scalar", "no header", "no game", "odd header"],
+)
+def test_not_ours(saved, change, metadata):
+    """A sound file whose tensors or header are not those of a network of ours is refused by name."""
+    path, _ = saved
+    tensors = change(load_file(path))
+    save_file(tensors, path, None if metadata is None else {HEADER: json.dumps(metadata)})
+    refuse(path)
+
+
+def test_teacher(saved):
+    """A teacher plays its own game with all of its actions, and is refused for any other."""
+    path, network = saved
+    teacher, header = load_teacher(str(path), "pong", 6)
+    assert header["game"] == "pong"
+    assert torch.equal(teacher.out.weight, network.out.weight)
+    with pytest.raises(ValueError, match=rf"{re.escape(str(path))}.* plays pong, not breakout"):
+        load_teacher(str(path), "breakout", 6)
+    with pytest.raises(ValueError, match=rf"{re.escape(str(path))}.* has 6 actions; pong has 4"):
+        load_teacher(str(path), "pong", 4)
+
+
+def test_write(tmp_path):
+    """A file is written with its folder, replaces an older one, is readable by all and leaves nothing beside it."""
+    path = tmp_path / "new" / "file"
+    write_atomically(path, b"old and longer")
+    write_atomically(path, b"new")
+    assert path.read_bytes() == b"new"
+    assert path.stat().st_mode & 0o777 == 0o644
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_target_that_cannot_be_replaced(tmp_path):
+    """Where a folder with content is in the way it stays, and nothing is left beside it."""
+    target = tmp_path / "target"
+    target.mkdir()
+    (target / "content").write_text("old")
+    with pytest.raises(OSError, match="target"):
+        write_atomically(target, b"new")
+    assert list(tmp_path.iterdir()) == [target]
+    assert (target / "content").read_text() == "old"
+
+
+def test_a_write_that_fails_midway(tmp_path):
+    """Where the room runs out the old file stays as it was, and nothing is left beside it."""
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            write_atomically(path, bytes(5000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]

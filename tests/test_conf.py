@@ -1,0 +1,31 @@
+"""Every file in conf/ runs; a new one is found by glob and cannot escape."""
+
+from pathlib import Path
+
+import pytest
+
+from distill.cli import main
+
+CONF = Path(__file__).parent.parent / "conf"
+COMPLETE = [path for path in sorted(CONF.rglob("*.yaml")) if "class_path" in path.read_text() and path.stem != "debug"]
+
+
+@pytest.mark.parametrize("path", COMPLETE, ids=lambda path: path.stem)
+def test_a_complete_config_runs_shrunken(path, workdir):
+    """A complete config, given conf/debug.yaml, runs to its table and leaves its network."""
+    main(["fit", "--config", str(path), "--config", "conf/debug.yaml", "--run_dir", "run"])
+    assert list((workdir / "run").glob("*.safetensors"))
+
+
+@pytest.mark.parametrize("path", COMPLETE, ids=lambda path: path.stem)
+def test_a_config_opens_with_its_command(path):
+    """A complete config's header holds the command that runs it."""
+    assert f"python -m distill fit --config conf/{path.name}" in path.read_text().split("\nseed_everything")[0]
+
+
+def test_every_other_config_is_an_overlay_of_these(workdir, capsys):
+    """A file that is no complete config merges into conf/compress.yaml."""
+    for path in set(CONF.rglob("*.yaml")) - set(COMPLETE):
+        with pytest.raises(SystemExit) as stop:
+            main(["fit", "--config", "conf/compress.yaml", "--config", str(path), "--print_config"])
+        assert stop.value.code in (0, None), path

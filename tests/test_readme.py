@@ -1,0 +1,55 @@
+"""The README's commands and code do what it says."""
+
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+
+from distill.cli import main
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+COMMANDS = list(dict.fromkeys(re.findall(r"python -m distill (.+)$", README, re.MULTILINE)))
+
+
+def test_the_two_commands_stand_at_the_top():
+    """A newcomer finds how to run and how to test in the first 25 lines."""
+    top = README.splitlines()[:25]
+    assert "    pip install -e . && python -m distill fit --config conf/compress.yaml" in top
+    assert '    pip install -e ".[test]" && pytest' in top
+
+
+def test_ci_runs_what_the_readme_says():
+    """`.ci/run` installs and tests as the README does, and runs the slow tests too."""
+    lines = (ROOT / ".ci" / "run").read_text().splitlines()
+    assert 'pip install -q -e ".[test]"' in lines
+    assert {"pytest", "pytest -m slow"} <= set(lines)
+
+
+@pytest.mark.parametrize("command", [command for command in COMMANDS if command.startswith("fit")])
+def test_a_fit_command_runs_shrunken(command, workdir):
+    """Each `fit` in the README runs, given conf/debug.yaml."""
+    main([*shlex.split(command), "--config", "conf/debug.yaml"])
+    assert list((workdir / "runs").rglob("scores.json"))
+
+
+def test_validate_runs_on_the_runs_that_the_readme_made(workdir, capsys):
+    """The README's `validate` scores the first run of conf/compress.yaml."""
+    main(["fit", "--config", "conf/compress.yaml", "--config", "conf/debug.yaml"])
+    (command,) = (command for command in COMMANDS if command.startswith("validate"))
+    main(shlex.split(command))
+    assert re.search(r"pong: -?\d", capsys.readouterr().out)
+
+
+def test_the_example_of_a_loss_runs(workdir, monkeypatch):
+    """The README's subclass, in a file of the working directory, learns."""
+    (code,) = re.findall(r"```python\n(.+?)```", README, re.DOTALL)
+    (workdir / "my_file.py").write_text(code)
+    monkeypatch.syspath_prepend(workdir)
+    monkeypatch.delitem(sys.modules, "my_file", raising=False)
+    args = ["--config", "conf/compress.yaml", "--config", "conf/debug.yaml"]
+    main(["fit", *args, "--model", "my_file.MyStudent", "--model.confidence", "0.2"])
+    config = (workdir / "runs" / "compress" / "0" / "config.yaml").read_text()
+    assert "confidence: 0.2" in config

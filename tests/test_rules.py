@@ -1,0 +1,34 @@
+"""The house's rules that a linter holds."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["-m", "ruff", "check", "."],
+        ["-m", "ruff", "format", "--check", "."],
+        ["-c", "from importlinter.cli import lint_imports_command; lint_imports_command()", "--no-cache"],
+    ],
+    ids=["lint", "format", "imports"],
+)
+def test_a_linter_finds_nothing(command):
+    """Lint, format and the import contract hold."""
+    done = subprocess.run([sys.executable, *command], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_packages_only_say_what_they_are():
+    """An `__init__.py` holds a docstring and nothing else."""
+    import ast
+
+    for path in (ROOT / "distill" / "__init__.py", ROOT / "callbacks" / "__init__.py"):
+        body = ast.parse(path.read_text()).body
+        assert len(body) == 1
+        assert isinstance(body[0].value, ast.Constant)
