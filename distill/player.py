@@ -81,8 +81,8 @@ class Player(L.LightningModule):
         """Log the mean score of all ranks' episodes, and its interval."""
         self.summary = summary = summarise(self.scores.compute().cpu().numpy())
         self.scores.reset()
-        self.log("val/score", summary.mean)
-        self.log("val/score_low", summary.interval95[0])
-        self.log("val/score_high", summary.interval95[1])
-        self.log("val/episodes", float(summary.episodes))
-        self.log("step", float(self.global_step))
+        self.log("val/score", summary.mean, sync_dist=True)
+        self.log("val/score_low", summary.interval95[0], sync_dist=True)
+        self.log("val/score_high", summary.interval95[1], sync_dist=True)
+        self.log("val/episodes", float(summary.episodes), sync_dist=True)
+        self.log("step", float(self.global_step), sync_dist=True)

@@ -39,9 +39,9 @@ class StudentModule(Player):
         network: str = "net3",
         loss_name: str = "kl",
         temperature: float = 0.01,
-        learning_rate: float = 2.5e-4,
+        learning_rate: float = 5e-4,
         decay: float = 0.95,
-        rms_epsilon: float = 1e-5,
+        rms_epsilon: float = 1e-3,
     ) -> None:
         super().__init__(game, network)
         self.save_hyperparameters(logger=False)

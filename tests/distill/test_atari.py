@@ -38,6 +38,21 @@ def test_legal_actions(game, count):
     assert len(set(action_names(game))) == count
 
 
+def test_actions_do_what_their_names_say():
+    """Breakout's paddle goes where the action of that number is said to take it."""
+
+    def paddle(name: str) -> float:
+        games = Atari("breakout", 1)
+        games.restart(np.array([3]))
+        for _ in range(5):
+            frames = games.step(np.array([action_names("breakout").index(name)]))[0]
+        row = frames[0, -1, 76, 8:76].astype(float)  # between the walls
+        return row @ np.arange(len(row)) / row.sum()
+
+    assert paddle("LEFT") < paddle("NOOP") - 5
+    assert paddle("RIGHT") > paddle("NOOP") + 5
+
+
 def episode(games: Atari, env: int, seed: int, actions: np.ndarray) -> list[tuple]:
     """Restart one environment and play it with the given actions, the others with any."""
     which = np.arange(games.num_envs) == env

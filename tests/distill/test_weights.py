@@ -90,7 +90,7 @@ class Intruder:
 @pytest.mark.parametrize("write", [torch.save, lambda content, path: path.write_bytes(pickle.dumps(content))])
 def test_pickles_are_not_opened(tmp_path, write):
     """A pickle is refused and none of its code is run."""
-    path, trace = tmp_path / "teacher.safetensors", tmp_path / "trace"
+    path, trace = tmp_path / "teacher.pt", tmp_path / "trace"
     write({"weight": Intruder(trace)}, path)
     refuse(path)
     assert not trace.exists()
