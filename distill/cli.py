@@ -201,6 +201,8 @@ def quieten() -> None:
         "Experiment logs directory .* exists and is not empty.*",
         # A run that goes on writes into its own folder.
         "Checkpoint directory .* exists and is not empty.*",
+        # Scoring saves nothing.
+        "Be aware that when using `ckpt_path`, callbacks used to create the checkpoint.*",
         # A short hour has fewer blocks than that.
         "The number of training batches .* is smaller than the logging interval.*",
     ):

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import os
+import subprocess
 import sys
 
 import pytest
@@ -140,3 +142,16 @@ def test_a_mistake_is_one_line(fit, workdir, capsys, args, reason):
     assert err.count("\n") == 1
     assert reason in err
     assert [path.name for path in workdir.iterdir()] == ["conf"]
+
+
+@pytest.mark.slow
+def test_two_processes_end_as_one_run(workdir, make_teacher):
+    """Two processes on the CPU share one folder, split the evaluation's episodes and leave one student."""
+    args = [*SMALL, "--data.teacher", make_teacher("pong"), "--trainer.accelerator", "cpu"]
+    args += ["--trainer.devices", "2", "--trainer.strategy", "ddp"]
+    command = [sys.executable, "-m", "distill", "fit", *args]
+    done = subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    (folder,) = (workdir / "runs" / "compress").iterdir()
+    scores = json.loads((folder / "scores.json").read_text())
+    assert scores["student"]["episodes"] == 4
