@@ -77,13 +77,13 @@ class Atari:
     """`num_envs` copies of one game, stepped together by native threads.
 
     Rewards are neither clipped nor scaled, a lost life does not end an episode, FIRE is not pressed for the player.
-    An episode that has ended stays ended until `restart`.
+    Who goes on stepping after an episode's end, without `restart`, gets one that depends on what was played before.
 
     Args:
         game: ALE name, e.g. `ms_pacman`.
         num_envs: Environments, N.
         sticky: Probability that the emulator repeats the last action for a frame, 0 to 1; the paper's is 0.
-        max_frames: Longest episode in frames, the no-ops included.
+        max_frames: Longest episode in frames, the no-ops at its start not counted.
         num_threads: Native threads; 0 means one per usable core.
     """
 

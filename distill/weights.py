@@ -61,7 +61,7 @@ def find(source: str) -> Path:
     """
     if source in shipped():
         return shipped()[source]
-    if not Path(source).is_file():
+    if not os.path.isfile(source):  # false, too, for a name too long to be one
         raise ValueError(f"{source!r} is neither a file nor a shipped teacher ({', '.join(shipped()) or 'none'})")
     return Path(source)
 
