@@ -63,11 +63,6 @@ def rom_md5(game: str) -> str:
     return hashlib.md5(roms.get_rom_path(game).read_bytes()).hexdigest()
 
 
-def version() -> str:
-    """Name the emulator's version."""
-    return ale_py.__version__
-
-
 def usable_cores() -> int:
     """Count the cores this process may use; the machine's count ignores containers."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -114,7 +114,7 @@ class ReplayDataModule(L.LightningDataModule):
         self.eval_episodes = eval_episodes
         self.eval_epsilon = eval_epsilon
         self.teacher_source = teacher
-        self.teacher, self.teacher_header = load_teacher(teacher, game, self.num_actions) if teacher else (None, {})
+        self.teacher = load_teacher(teacher, game, self.num_actions)[0] if teacher else None
         self.on_play: list[Callable[[int, int], None]] = []
         """Called after each step with the steps played of a refill, and the refill's steps."""
         self.play_scores: deque[float] = deque(maxlen=protocol.EVAL_EPISODES)
