@@ -8,6 +8,7 @@ load costs about 0.09 CPU-seconds, some 300 steps.
 import functools
 import hashlib
 import os
+from collections.abc import Sequence
 
 import ale_py
 import gymnasium
@@ -129,6 +130,36 @@ class Atari:
         """
         options = None if which is None else {"reset_mask": which}
         return self._envs.reset(seed=seeds, options=options)[0]
+
+    def rebuild(
+        self, seeds: Int64[np.ndarray, " N"], actions: Sequence[Int64[np.ndarray, " _"]]
+    ) -> tuple[UInt8[np.ndarray, "N 4 84 84"], Int[np.ndarray, " N"]]:
+        """Bring each environment where a seed and the actions since have brought it once.
+
+        All step together for as long as the longest list, so that every list ends on the same step.
+
+        Args:
+            seeds: One for each environment.
+            actions: One list for each, of any lengths.
+
+        Returns:
+            Observations, and lives left; 0 lives where no action was taken.
+        """
+        lengths = np.array([len(list_) for list_ in actions])
+        longest = int(lengths.max())
+        begins = longest - lengths
+        padded = np.zeros((longest, self.num_envs), np.int64)
+        for env, list_ in enumerate(actions):
+            padded[begins[env] :, env] = list_
+        observations, lives = self.restart(seeds), np.zeros(self.num_envs, np.int64)
+        for time in range(longest + 1):
+            starting = begins == time
+            if time and starting.any():
+                observations = self.restart(seeds[starting], starting)
+                lives = np.where(starting, 0, lives)
+            if time < longest:
+                observations, _, _, lives = self.step(padded[time])
+        return observations, lives
 
     def step(
         self, actions: Int64[np.ndarray, " N"]

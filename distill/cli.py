@@ -4,6 +4,8 @@ LightningCLI with subclasses by `class_path`, omegaconf interpolation that follo
 each mistake, and a folder for each run.
 """
 
+import errno
+import inspect
 import logging
 import os
 import sys
@@ -19,6 +21,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger
 
 from distill import runs
+from distill.bench import bench
 from distill.data import ReplayDataModule
 from distill.mistakes import Parser, fail, one_line
 from distill.player import Player
@@ -26,6 +29,12 @@ from distill.progress import HourBar, PlayScore
 from distill.report import report
 from distill.student import StudentModule
 from distill.teacher import TeacherModule
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+"""Reasons why a file cannot be written that are neither the user's mistake nor ours."""
+
+COMMANDS = {"bench": bench}
+"""Commands that need no Trainer: functions, whose arguments are options."""
 
 
 class DistillCLI(LightningCLI):
@@ -111,6 +120,24 @@ class DistillCLI(LightningCLI):
         self.trainer_defaults["callbacks"] = callbacks
         return super().instantiate_trainer(**kwargs)
 
+    def _run_subcommand(self, subcommand: str) -> None:
+        try:
+            super()._run_subcommand(subcommand)
+        except OSError as error:
+            if error.errno not in NO_ROOM:
+                raise
+            last = self.run_dir / "checkpoints" / "last.ckpt" if subcommand == "fit" else None
+            kept = f"; {self.resuming()} once there is room" if last and last.is_file() else ""
+            fail(f"{error}{kept}", code=1)
+
+    def resuming(self) -> str:
+        """Say how this run goes on from its last checkpoint."""
+        folder = self.run_dir
+        return (
+            f"resume with --config {folder / 'config.yaml'} --ckpt_path {folder / 'checkpoints' / 'last.ckpt'} "
+            f"--run_dir {folder}"
+        )
+
     def before_fit(self) -> None:
         """Say where the run is, and keep its whole config there."""
         if self.trainer.is_global_zero:
@@ -122,10 +149,7 @@ class DistillCLI(LightningCLI):
     def after_fit(self) -> None:
         """Write the networks, score whoever was not scored yet, and print the table."""
         if self.trainer.interrupted:
-            print(
-                f"interrupted; resume with --config {self.run_dir / 'config.yaml'} --ckpt_path "
-                f"{self.run_dir / 'checkpoints' / 'last.ckpt'} --run_dir {self.run_dir}"
-            )
+            print(f"interrupted; {self.resuming()}")
             sys.exit(130)
         if self.model.summary is None:
             self.trainer.validate(self.model, self.datamodule, verbose=False)
@@ -150,7 +174,10 @@ def main(args: list[str] | None = None) -> None:
     quieten()
     Parser.options_of = (ReplayDataModule, StudentModule, TeacherModule, L.Trainer)
     set_parsing_settings(omegaconf_absolute_to_relative_paths=True)
-    args = with_config_of_checkpoint(sys.argv[1:] if args is None else args)
+    args = sys.argv[1:] if args is None else args
+    if args and args[0] in COMMANDS:
+        return run_function(args[0], args[1:])
+    args = with_config_of_checkpoint(args)
     command = {"parser_mode": "omegaconf+"}
     DistillCLI(
         Player,
@@ -161,7 +188,8 @@ def main(args: list[str] | None = None) -> None:
         parser_class=Parser,
         parser_kwargs={
             "prog": "python -m distill",
-            "description": "Policy distillation: train teachers, distil them into students, score both.",
+            "description": "Policy distillation: train teachers, distil them into students, score both. "
+            f"Further commands, each with its own --help: {', '.join(COMMANDS)}.",
             "allow_abbrev": False,
             **command,
             "fit": {**command, "description": "Train a teacher, or distil one into a student."},
@@ -172,6 +200,21 @@ def main(args: list[str] | None = None) -> None:
         auto_configure_optimizers=False,
         args=args,
     )
+
+
+def run_function(name: str, args: list[str]) -> None:
+    """Run a command that is a function; what it refuses is the user's mistake."""
+    function = COMMANDS[name]
+    parser = Parser(prog=f"python -m distill {name}", description=function.__doc__.split("\n")[0], allow_abbrev=False)
+    parser.add_function_arguments(function, as_group=False)
+    flags = {name for name, argument in inspect.signature(function).parameters.items() if argument.annotation is bool}
+    for action in parser._actions:
+        if action.dest in flags:
+            action.nargs, action.const = "?", True
+    try:
+        function(**parser.parse_args(args).as_dict())
+    except ValueError as error:
+        fail(one_line(str(error)))
 
 
 def with_config_of_checkpoint(args: list[str]) -> list[str]:

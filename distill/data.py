@@ -1,28 +1,37 @@
 """`ReplayDataModule`: each simulated hour refills the memory from the teacher, then yields blocks of minibatches."""
 
-import itertools
+import math
 from collections import deque
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import lightning as L
 import numpy as np
+import torch
 from torch.utils.data import DataLoader, IterableDataset
 
 from distill import protocol
-from distill.atari import Atari, num_actions
+from distill.atari import num_actions, usable_cores
 from distill.evaluation import Episodes
 from distill.randomness import generator
+from distill.recording import Recording
 from distill.replay import Block, Memory, Minibatch, Steps, Transitions
-from distill.rollout import Policy, Step, greedy_in, play
+from distill.rollout import EpsilonSchedule, Rules, greedy_in
+from distill.self_play import SelfPlay
+from distill.store import Store
 from distill.weights import load_teacher
+
+ENOUGH_CORES = 4
+"""With so many, learning leaves half of them to play."""
 
 
 class ReplayDataModule(L.LightningDataModule):
     """Play and memory of one game.
 
     An epoch is a simulated hour. In each, the teacher plays `hour_steps` steps into the memory and the student then
-    takes `updates_per_hour` updates. Without a teacher the trained module plays itself, and `refills_per_hour` says
-    in how many pieces play and updates alternate. Environments live on from refill to refill.
+    takes `updates_per_hour` updates, while the teacher is already playing the next. The teacher's hours are files: an
+    hour that is found in the store is not played. Without a teacher the trained module plays itself, and
+    `refills_per_hour` says in how many pieces play and updates alternate. Environments live on from refill to refill.
 
     Args:
         game: ALE name.
@@ -32,12 +41,14 @@ class ReplayDataModule(L.LightningDataModule):
         updates_per_hour: Updates an hour; a multiple of `block_updates`.
         memory_hours: Hours that the memory holds, above 0.
         refills_per_hour: Pieces in which an hour is played, 1 or more; the blocks of an hour are dealt out evenly.
-        warmup_steps: Steps that are played before the first refill; a multiple of `num_envs`.
+            With a teacher 1.
+        warmup_steps: Steps that are played before the first refill; a multiple of `num_envs`. With a teacher 0.
         batch_size: Rows of a minibatch.
         block_updates: Updates of one `training_step`.
         n_steps: Steps that a learning teacher's targets look ahead, 1 or more.
         num_envs: Environments played side by side.
-        num_threads: Their native threads; 0 means one per usable core.
+        num_threads: Threads of play, for the environments and for the teacher's network on the CPU. 0 means all usable
+            cores where play and learning take turns, else all that learning leaves, which are half of them.
         epsilon: Probability of a random action in play, 0 to 1; from `epsilon_start` it falls there over
             `epsilon_hours`.
         epsilon_start: Its value at the beginning; None means `epsilon`.
@@ -45,6 +56,12 @@ class ReplayDataModule(L.LightningDataModule):
         max_frames: Longest episode in frames, in play and in evaluation.
         eval_episodes: Episodes that `validate` scores, 1 or more.
         eval_epsilon: Probability of a random action in them, 0 to 1.
+        store: Folder of the teacher's hours, which any number of runs may share; None means the run's own.
+        store_limit_gb: Room for them in 10^9 bytes, above 0; beyond it the hours that were not used for the longest
+            time go, but none that is in a run's memory. None means no limit.
+        overlap: Whether the teacher plays the next hour while the student learns from this one. The outcome is the
+            same. None means wherever a GPU learns, or four cores or more are usable: on two, taking turns on both is as
+            fast for the smallest student (70 s an hour, against 67) and faster for the full one (180 s, against 250).
 
     Raises:
         ValueError: for a value out of its range, and as `distill.weights.load_teacher`.
@@ -71,6 +88,9 @@ class ReplayDataModule(L.LightningDataModule):
         max_frames: int = protocol.MAX_FRAMES,
         eval_episodes: int = protocol.EVAL_EPISODES,
         eval_epsilon: float = protocol.EPSILON,
+        store: str | None = None,
+        store_limit_gb: float | None = None,
+        overlap: bool | None = None,
     ) -> None:
         super().__init__()
         self.num_actions = num_actions(game)
@@ -91,6 +111,13 @@ class ReplayDataModule(L.LightningDataModule):
         _check_share(eval_epsilon=eval_epsilon)
         if not memory_hours > 0:
             raise ValueError(f"memory_hours is {memory_hours}; it must be above 0 (the paper's is 10)")
+        if store_limit_gb is not None and not store_limit_gb > 0:
+            raise ValueError(f"store_limit_gb is {store_limit_gb}; it must be above 0, or null for no limit")
+        if teacher is not None and (refills_per_hour, warmup_steps) != (1, 0):
+            raise ValueError(
+                f"refills_per_hour is {refills_per_hour} and warmup_steps is {warmup_steps}; with a teacher, whose "
+                "play does not depend on what is learned, they must be 1 and 0"
+            )
         _check_multiple("hour_steps", hour_steps, "num_envs x refills_per_hour", num_envs * refills_per_hour)
         _check_multiple("updates_per_hour", updates_per_hour, "block_updates", block_updates)
         _check_multiple("blocks of an hour", updates_per_hour // block_updates, "refills_per_hour", refills_per_hour)
@@ -107,22 +134,59 @@ class ReplayDataModule(L.LightningDataModule):
         self.n_steps = n_steps
         self.num_envs = num_envs
         self.num_threads = num_threads
-        self.epsilon = epsilon
-        self.epsilon_start = epsilon if epsilon_start is None else epsilon_start
-        self.epsilon_hours = epsilon_hours
+        self.epsilon = EpsilonSchedule(
+            epsilon if epsilon_start is None else epsilon_start, epsilon, epsilon_hours * hour_steps
+        )
         self.max_frames = max_frames
         self.eval_episodes = eval_episodes
         self.eval_epsilon = eval_epsilon
         self.teacher_source = teacher
         self.teacher = load_teacher(teacher, game, self.num_actions)[0] if teacher else None
+        self.store = store
+        self.store_limit_gb = store_limit_gb
+        self.overlap = overlap
         self.on_play: list[Callable[[int, int], None]] = []
-        """Called after each step with the steps played of a refill, and the refill's steps."""
+        """Called now and then while nothing is learned, with the steps played of a refill, and the refill's steps."""
         self.play_scores: deque[float] = deque(maxlen=protocol.EVAL_EPISODES)
         """Of the last episodes that were played into the memory."""
-        self._play_totals = np.zeros(num_envs)
+        self._totals = np.full(num_envs, np.nan)
         self.memory: Memory | None = None
-        self.played_steps = 0
-        self._play: Iterator[Step] | None = None
+        self.recording: Recording | None = None
+        """The teacher's play, where there is a teacher."""
+        self.self_play: SelfPlay | None = None
+        """The trained module's, where there is none."""
+
+    def setup(self, stage: str) -> None:
+        """Begin with an empty memory."""
+        if stage != "fit":
+            return
+        length = int(self.memory_hours * self.hour_steps) // self.num_envs
+        self.memory = Memory(length, self.num_envs, self.num_actions)
+        self.play_scores.clear()
+        self._totals[:] = np.nan
+        if self.teacher is not None:
+            play_threads, learn_threads = self._threads()
+            # Weights depend on the number of threads in their last bits: it must not depend on who plays when.
+            torch.set_num_threads(min(torch.get_num_threads(), learn_threads))
+            self.recording = Recording(
+                self._rules(),
+                self.teacher.to(self.trainer.strategy.root_device),
+                Store(Path(self.store or Path(self.trainer.default_root_dir) / "hours"), self.store_limit_gb),
+                keep_hours=math.ceil(self.memory_hours) + 1,
+                overlap=self._cores_suffice if self.overlap is None else self.overlap,
+                num_threads=play_threads,
+            )
+
+    def teardown(self, stage: str) -> None:
+        """Stop playing."""
+        for play in (self.recording, self.self_play):
+            if play is not None:
+                play.close()
+        self.recording = self.self_play = None
+
+    def on_exception(self, exception: BaseException) -> None:
+        """Stop playing."""
+        self.teardown("fit")
 
     def train_dataloader(self) -> DataLoader:
         """Yield an hour's blocks; the memory is refilled as they are asked for."""
@@ -148,79 +212,68 @@ class ReplayDataModule(L.LightningDataModule):
         rows = self.batch_size * self.block_updates
         for block in range(self.blocks_per_hour):
             if block % (self.blocks_per_hour // self.refills_per_hour) == 0:
-                self.refill(self.hour_steps // self.refills_per_hour, hour)
+                self.refill(hour)
             if self.teacher is not None:
                 yield Block(self.memory.minibatch(rng, rows), self.batch_size)
             else:
                 yield Block(self.memory.transitions(rng, rows, self.n_steps), self.batch_size)
 
-    def refill(self, steps: int, hour: int) -> None:
-        """Play so many steps, over all environments, into the memory.
+    def refill(self, hour: int) -> None:
+        """Add an hour of the teacher's play, or a piece of an hour of the trained module's, to the memory.
+
+        Where a run goes on at a later hour, the teacher's hours before it come first.
 
         Args:
-            steps: How many; the first refill of a run adds `warmup_steps`.
-            hour: The present one, from 0; above 0 in the first refill where a run goes on.
+            hour: The present one, from 0.
         """
-        if self.memory is None:
-            length = int(self.memory_hours * self.hour_steps) // self.num_envs
-            self.memory = Memory(length, self.num_envs, self.num_actions)
-            self._play = self._endless_play(hour)
-            self.played_steps = hour * self.hour_steps
-            steps += self.warmup_steps
-        self.memory.extend(self._collect(steps // self.num_envs))
+        if self.recording is None:
+            if self.self_play is None:
+                self.self_play = SelfPlay(
+                    self._rules(),
+                    self._trained_policy,
+                    hour=hour,
+                    warmup_steps=self.warmup_steps,
+                    num_threads=self.num_threads or usable_cores(),
+                )
+            self._remember(self.self_play.steps(self.hour_steps // self.refills_per_hour, self._tell))
+            return
+        # One hour more than is remembered: the oldest observation needs the frames before it.
+        oldest = hour if len(self.memory) else max(0, hour - math.ceil(self.memory_hours))
+        for one in range(oldest, hour + 1):
+            last = one + 1 == self.trainer.max_epochs
+            self._remember(self.recording.hour(one, last=last, on_step=lambda done: self._tell(done, self.hour_steps)))
 
-    def setup(self, stage: str) -> None:
-        """Begin with an empty memory."""
-        if stage == "fit":
-            self.memory, self._play = None, None
-            self.play_scores.clear()
-            self._play_totals[:] = 0
+    def _rules(self) -> Rules:
+        return Rules(self.game, self.seed, self._rank, self.num_envs, self.hour_steps, self.epsilon, self.max_frames)
 
     @property
     def _rank(self) -> int:
         return self.trainer.global_rank if self.trainer else 0
 
-    def _collect(self, length: int) -> Steps:
-        steps = Steps.empty(length, self.num_envs, self.num_actions)
-        for row in range(length):
-            step = next(self._play)
-            steps.frames[row] = step.observations[:, -1]
-            steps.labels[row] = step.values
-            steps.actions[row] = step.actions
-            steps.rewards[row] = step.rewards
-            steps.ended[row] = step.ended
-            steps.first[row] = step.first
-            steps.lost_life[row] = step.lost_life
-            self._play_totals += step.rewards
-            self.play_scores.extend(self._play_totals[step.ended].tolist())
-            self._play_totals[step.ended] = 0
-            self.played_steps += self.num_envs
-            for listener in self.on_play:
-                listener((row + 1) * self.num_envs, length * self.num_envs)
-        return steps
+    @property
+    def _cores_suffice(self) -> bool:
+        return usable_cores() >= ENOUGH_CORES or self.trainer.strategy.root_device.type != "cpu"
 
-    def _endless_play(self, hour: int) -> Iterator[Step]:
-        games = Atari(self.game, self.num_envs, max_frames=self.max_frames, num_threads=self.num_threads)
-        if self.teacher is not None:
-            self.teacher.to(self.trainer.strategy.root_device)
-        policy = self._learning_policy() if self.teacher is None else greedy_in(self.teacher)
-        seeds = (self.seed, "play", self.game, self._rank, hour)
-        episodes = (generator(*seeds, number) for number in itertools.count())
-        return play(policy, games, episodes, self._epsilon)
+    def _threads(self) -> tuple[int, int]:
+        cores = usable_cores()
+        learn = cores - cores // 2 if cores >= ENOUGH_CORES else cores
+        beside = max(1, cores - learn) if self._cores_suffice or self.overlap else cores
+        return self.num_threads or beside, learn
 
-    def _learning_policy(self) -> Policy:
-        network = greedy_in(self.trainer.lightning_module.network)
+    def _trained_policy(self, observations: np.ndarray) -> np.ndarray:
+        with self.trainer.precision_plugin.forward_context():
+            return greedy_in(self.trainer.lightning_module.network)(observations)
 
-        def policy(observations: np.ndarray) -> np.ndarray:
-            with self.trainer.precision_plugin.forward_context():
-                return network(observations)
+    def _remember(self, steps: Steps) -> None:
+        self.memory.extend(steps)
+        for first, rewards, ended in zip(steps.first, steps.rewards, steps.ended, strict=True):
+            self._totals[first] = 0  # until then, not a number: an episode whose beginning was not seen has no score
+            self._totals += rewards
+            self.play_scores.extend(score for score in self._totals[ended].tolist() if not math.isnan(score))
 
-        return policy
-
-    def _epsilon(self) -> float:
-        fall = self.epsilon_hours * self.hour_steps
-        share = 1.0 if fall == 0 else min(1.0, self.played_steps / fall)
-        return self.epsilon_start + share * (self.epsilon - self.epsilon_start)
+    def _tell(self, done: int, steps: int) -> None:
+        for listener in self.on_play:
+            listener(done, steps)
 
 
 class _Hour(IterableDataset):

@@ -53,8 +53,8 @@ def score_episodes(
     if not numbers:
         return scores
     games = Atari(game, min(len(numbers), MAX_ENVS), max_frames=max_frames)
-    generators = (generator(seed, "evaluation", game, number) for number in numbers)
-    for step in play(policy, games, generators, lambda: epsilon):
+    episode = lambda place: generator(seed, "evaluation", game, numbers[place]) if place < len(numbers) else None  # noqa: E731
+    for step in play(policy, games, episode, lambda: epsilon):
         playing = step.episodes >= 0
         np.add.at(scores, step.episodes[playing], step.rewards[playing])
         for _ in range(int(step.ended.sum())):

@@ -15,11 +15,11 @@ _NOISE = re.compile(
 )
 
 
-def fail(message: str) -> NoReturn:
-    """Print one line, and exit with 2."""
+def fail(message: str, code: int = 2) -> NoReturn:
+    """Print one line, and exit."""
     if rank_zero_only.rank == 0:
         print(f"error: {message}", file=sys.stderr)
-    sys.exit(2)
+    sys.exit(code)
 
 
 def one_line(message: str) -> str:

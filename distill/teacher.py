@@ -36,7 +36,7 @@ class TeacherModule(Player):
         learning_rate: Above 0.
         optimizer_epsilon: Added to the root of the squared gradients, above 0. Mnih et al. add 0.01 under the root,
             with gradients summed over a minibatch of 32; to the root, and on their mean, that is about 0.1 / 32.
-        anneal: Whether the learning rate falls linearly to 0 over the run.
+        anneal: Share of the run, at its end, over which the learning rate falls linearly to 0; 0 to 1.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class TeacherModule(Player):
         optimizer: Literal["rmsprop", "adam"] = "rmsprop",
         learning_rate: float = 2.5e-4,
         optimizer_epsilon: float = 0.1 / 32,
-        anneal: bool = False,
+        anneal: float = 0.0,
     ) -> None:
         super().__init__(game, network)
         self.save_hyperparameters(logger=False)
@@ -59,6 +59,8 @@ class TeacherModule(Player):
             raise ValueError(f"discount is {discount}; it must be between 0 and 1")
         if not learning_rate > 0:
             raise ValueError(f"learning_rate is {learning_rate}; it must be above 0")
+        if not 0 <= anneal <= 1:
+            raise ValueError(f"anneal is {anneal}; it must be between 0 and 1")
         if target_updates < 1:
             raise ValueError(f"target_updates is {target_updates}; it must be 1 or more")
         self.target = copy.deepcopy(self.network).requires_grad_(False)
@@ -116,5 +118,7 @@ class TeacherModule(Player):
         if not self.anneal:
             return {"optimizer": optimizer}
         blocks = int(self.trainer.estimated_stepping_batches)
-        schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, total_iters=blocks)
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda block: min(1.0, (blocks - block) / (self.anneal * blocks))
+        )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -1,8 +1,8 @@
 """Networks in and out of files: safetensors with a JSON header that says what the weights are."""
 
+import hashlib
 import json
 import os
-import tempfile
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,10 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
+from torch import nn
 
 from distill.networks import DQN
+from distill.store import write_atomically
 
 HEADER = "distill"
 INPUT = "uint8 [B, 4, 84, 84], grey, oldest frame first, zeros before an episode's start; divided by 255 inside"
@@ -23,20 +25,10 @@ def shipped() -> dict[str, Path]:
     return {path.stem: path for path in sorted(Path(str(folder)).glob("*.safetensors"))}
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that it is either there as a whole or not at all, whenever the process dies."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+def digest(network: nn.Module) -> str:
+    """Hash a network's weights, with their names and types, in hexadecimal."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in sorted(network.state_dict().items())}
+    return hashlib.sha256(save(tensors)).hexdigest()
 
 
 def save_network(path: Path, network: DQN, header: dict[str, Any], dtype: torch.dtype = torch.float32) -> None:

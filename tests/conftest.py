@@ -29,9 +29,10 @@ def make_teacher(tmp_path_factory):
 
 
 @pytest.fixture
-def small() -> dict:
+def small(tmp_path) -> dict:
     """The data module's arguments for an hour of seconds."""
     return {
+        "store": str(tmp_path / "hours"),
         "hour_steps": 240,
         "updates_per_hour": 8,
         "block_updates": 4,

@@ -1,6 +1,7 @@
 """The command line, in this process: runs, folders, overrides, and mistakes."""
 
 import csv
+import errno
 import json
 import os
 import subprocess
@@ -142,6 +143,28 @@ def test_a_mistake_is_one_line(fit, workdir, capsys, args, reason):
     assert err.count("\n") == 1
     assert reason in err
     assert [path.name for path in workdir.iterdir()] == ["conf"]
+
+
+def test_a_full_disk_stops_the_run_where_it_can_go_on(fit, workdir, monkeypatch, capsys):
+    """Where an hour's file does not fit, one line says so and how to resume, and resuming works once there is room."""
+    real, written = os.fsync, []
+
+    def full(handle: int) -> None:
+        written.append(os.readlink(f"/proc/self/fd/{handle}"))
+        if sum(".hour." in name for name in written) == 2:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(SystemExit) as stop:
+        fit("--run_dir", "mine", "--data.overlap", "false")
+    assert stop.value.code == 1
+    (message,) = capsys.readouterr().err.splitlines()[-1:]
+    assert message.startswith("error: [Errno 28] No space left on device; resume with --config mine/config.yaml ")
+    assert len(list((workdir / "mine" / "hours").iterdir())) == 2  # the first hour, and the locks
+    monkeypatch.setattr(os, "fsync", real)
+    main(["fit", *message.split("resume with ")[1].removesuffix(" once there is room").split()])
+    assert (workdir / "mine" / "scores.json").is_file()
 
 
 @pytest.mark.slow

@@ -1,11 +1,15 @@
 """The data module: refills, blocks, and what a run of both modules does, on real Pong."""
 
+import gc
 import itertools
+import resource
+from pathlib import Path
 
 import lightning as L
 import pytest
 import torch
 
+from distill.atari import Atari
 from distill.data import ReplayDataModule
 from distill.student import StudentModule
 from distill.teacher import TeacherModule
@@ -33,9 +37,9 @@ def test_each_hour_is_one_refill_and_its_updates(make_teacher, small):
     refills, updates = [], []
 
     class Counting(ReplayDataModule):
-        def refill(self, steps, hour):
-            refills.append((steps, hour, self.trainer.global_step))
-            super().refill(steps, hour)
+        def refill(self, hour):
+            refills.append((hour, self.trainer.global_step))
+            super().refill(hour)
 
     class CountingStudent(StudentModule):
         def loss(self, batch):
@@ -44,10 +48,10 @@ def test_each_hour_is_one_refill_and_its_updates(make_teacher, small):
 
     data = Counting("pong", make_teacher("pong"), **small)
     trainer = fit(CountingStudent("pong"), data, hours=3)
-    assert refills == [(240, 0, 0), (240, 1, 8), (240, 2, 16)]
+    assert refills == [(0, 0), (1, 8), (2, 16)]
     assert updates == [8] * 24
     assert trainer.global_step == 24
-    assert data.played_steps == 3 * 240
+    assert data.memory._written * 4 == 3 * 240
 
 
 def test_a_learning_teacher_refills_often_and_warms_up_once(small):
@@ -58,7 +62,7 @@ def test_a_learning_teacher_refills_often_and_warms_up_once(small):
     data.on_play.append(lambda done, steps: refills.append(steps) if done == steps else None)
     fit(module, data)
     assert refills == [120 + 40, 120, 120, 120]
-    assert data.played_steps == 2 * 240 + 40
+    assert data.memory._written * 4 == 2 * 240 + 40
 
 
 def test_the_memory_is_the_last_hours(make_teacher, small):
@@ -113,20 +117,58 @@ def test_a_checkpoint_gives_its_module_back(make_teacher, small, tmp_path):
     assert torch.equal(again.network.out.weight, module.network.out.weight)
 
 
+@pytest.fixture
+def count_steps(monkeypatch):
+    """Count the steps that environments take."""
+    steps = []
+    step = Atari.step
+    monkeypatch.setattr(Atari, "step", lambda games, actions: steps.append(len(actions)) or step(games, actions))
+    return steps
+
+
+def test_a_second_run_in_the_same_store_plays_nothing(make_teacher, small, count_steps):
+    """Another student of the same teacher finds its hours and takes no step in any environment."""
+    first, _, _ = student(make_teacher, small)
+    assert sum(count_steps) == 480
+    again, _, _ = student(make_teacher, small)
+    assert sum(count_steps) == 480
+    assert torch.equal(first.network.conv1.weight, again.network.conv1.weight)
+
+
+def test_overlap_changes_nothing_but_the_time(make_teacher, small, tmp_path):
+    """Students are the same bits whether the next hour is played meanwhile or afterwards."""
+    weights = [
+        student(make_teacher, {**small, "store": str(tmp_path / str(overlap)), "overlap": overlap})[
+            0
+        ].network.state_dict()
+        for overlap in (True, False)
+    ]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="asks Linux for its resident memory")
+def test_memory_does_not_grow(make_teacher, small):
+    """Resident memory after 30 short hours is what it was after 10, when the memory was full: within 4 MB."""
+    resident = {}
+
+    class Watching(L.Callback):
+        def on_train_epoch_end(self, trainer, module):
+            gc.collect()
+            pages = int(Path("/proc/self/statm").read_text().split()[1])
+            resident[trainer.current_epoch] = pages * resource.getpagesize()
+
+    data = ReplayDataModule("pong", make_teacher("pong"), **{**small, "hour_steps": 2400, "memory_hours": 3})
+    fit(StudentModule("pong"), data, hours=30, callbacks=[Watching()])
+    assert resident[29] - resident[9] < 4e6
+
+
 def test_validation_scores_the_students_own_play(make_teacher, small):
     """`validate` plays the asked number of episodes with the student and logs their mean."""
     module, data, _ = student(make_teacher, small)
     trainer = fit(module, data, hours=1, limit_val_batches=1.0)
     assert module.summary.episodes == 2
     assert trainer.callback_metrics["val/score"].item() == pytest.approx(module.summary.mean)
-
-
-def test_epsilon_falls_linearly_and_stays(small):
-    """Exploration falls from `epsilon_start` to `epsilon` over `epsilon_hours`."""
-    data = ReplayDataModule("pong", epsilon=0.1, epsilon_start=0.9, epsilon_hours=2, **small)
-    for played, expected in [(0, 0.9), (240, 0.5), (480, 0.1), (4800, 0.1)]:
-        data.played_steps = played
-        assert data._epsilon() == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
@@ -143,6 +185,9 @@ def test_epsilon_falls_linearly_and_stays(small):
         ({"eval_episodes": 0}, "1 or more"),
         ({"num_envs": 0}, "1 or more"),
         ({"seed": -1}, "0 or more"),
+        ({"store_limit_gb": 0}, "above 0"),
+        ({"teacher": "pong", "warmup_steps": 40}, "with a teacher"),
+        ({"teacher": "pong", "refills_per_hour": 2}, "with a teacher"),
     ],
 )
 def test_bad_arguments_are_refused_with_what_is_allowed(small, arguments, reason):

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from distill.replay import Block, Memory, Minibatch, Steps
+from distill.replay import Block, Memory, Minibatch, Steps, compress, decompress
 
 ENVS, TIMES = 3, 40
 STARTS = [{0, 7, 8, 10, 24, 30, 37}, {0, 16, 39}, {0, 1, 2, 3, 22, 26, 38}]
@@ -22,7 +22,7 @@ def play() -> Steps:
     codes = 1 + np.arange(TIMES * ENVS).reshape(TIMES, ENVS)
     first = np.array([[time in STARTS[env] for env in range(ENVS)] for time in range(TIMES)])
     return Steps(
-        frames=np.broadcast_to(codes[..., None, None], (*codes.shape, 84, 84)).astype(np.uint8),
+        frames=compress(np.repeat(codes.ravel(), 84 * 84).astype(np.uint8).reshape(-1, 84, 84)).reshape(codes.shape),
         labels=np.stack([codes, codes + 0.5], axis=-1).astype(np.float32),
         actions=codes.astype(np.int64),
         rewards=codes.astype(np.int32),
@@ -94,6 +94,16 @@ def test_minibatches(length, written, chunk):
     assert drawn == newest
 
 
+def test_a_memory_that_begins_in_the_middle_of_an_episode():
+    """Frames from before the first step that was added are black."""
+    memory = Memory(10, ENVS, num_actions=2)
+    memory.extend(between(11, 13))
+    batch = memory.minibatch(np.random.default_rng(0), 200)
+    for label, frames in zip(batch.labels[:, 0].int().tolist(), codes_of(batch.observations), strict=True):
+        time, env = place(label)
+        assert frames == [0, 0, *([0] if time == 11 else [code(11, env)]), code(time, env)]
+
+
 @pytest.mark.parametrize("ahead", [1, 4])
 @pytest.mark.parametrize(("length", "written", "chunk"), LAYOUTS[:-1])
 def test_transitions(length, written, chunk, ahead):
@@ -150,6 +160,20 @@ def test_too_small(length, written, ahead):
     memory, rng = filled(length, written), np.random.default_rng(0)
     with pytest.raises(ValueError, match=f"holds {min(length, written) * ENVS} steps, too few to look {ahead} ahead"):
         memory.transitions(rng, 4, ahead) if ahead else memory.minibatch(rng, 4)
+
+
+def test_compressed_frames_come_back_bit_for_bit():
+    """Frames of any content, in an array of any shape, are the same after packing and unpacking."""
+    rng = np.random.default_rng(0)
+    noise = rng.integers(256, size=(2, 84, 84), dtype=np.uint8)
+    plain = np.stack([np.zeros((84, 84), np.uint8), np.full((84, 84), 255, np.uint8)])
+    gradient = np.arange(2 * 84 * 84).reshape(2, 84, 84).astype(np.uint8)
+    frames = np.concatenate([noise, plain, gradient])
+    packed = compress(frames)
+    assert all(type(frame) is bytes for frame in packed)
+    np.testing.assert_array_equal(decompress(packed), frames)
+    np.testing.assert_array_equal(decompress(packed.reshape(3, 2)), frames.reshape(3, 2, 84, 84))
+    assert decompress(packed[:0]).shape == (0, 84, 84)
 
 
 def block(rows: int, batch_size: int) -> Block[Minibatch]:

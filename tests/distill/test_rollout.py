@@ -1,8 +1,10 @@
 """The loop that plays, with real games and policies that need no network."""
 
 import itertools
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -12,12 +14,11 @@ from distill.atari import Atari
 from distill.networks import build
 from distill.randomness import generator
 from distill.replay import Memory, Steps
-from distill.rollout import Policy, Step, greedy_in, play
+from distill.rollout import Episodes, EpsilonSchedule, Policy, Step, Unfinished, collect, greedy_in, play
 
 
-def episodes(count: int | None = None, seed: int = 0) -> Iterator[np.random.Generator]:
-    numbers = itertools.count() if count is None else range(count)
-    return (generator(seed, "test", number) for number in numbers)
+def episodes(count: float = math.inf, seed: int = 0) -> Episodes:
+    return lambda number: generator(seed, "test", number) if number < count else None
 
 
 def fixed(probability: float) -> Callable[[], float]:
@@ -49,22 +50,20 @@ def by_episode(steps: Iterator[Step]) -> dict[int, list[tuple]]:
 def test_stored_frames_rebuild_the_stacks():
     """The newest frames and the starts of episodes are enough to give back, bit for bit, what the player saw."""
     games, length = Atari("pong", 2, max_frames=76), 50
-    observations = np.empty((length, 2, 4, 84, 84), np.uint8)
-    steps = Steps.empty(length, 2, games.num_actions)
-    playing = play(constant(games.num_actions), games, episodes(), fixed(1.0))
-    for time, step in enumerate(itertools.islice(playing, length)):
-        observations[time] = step.observations
-        steps.frames[time] = step.observations[:, -1]
-        steps.labels[time] = (2 * np.array([time, time]) + [0, 1])[:, None]
-        for name in ("actions", "rewards", "ended", "first", "lost_life"):
-            getattr(steps, name)[time] = getattr(step, name)
+    observations = []
+
+    def numbering(seen: np.ndarray) -> np.ndarray:
+        observations.append(seen.copy())
+        return (2 * len(observations) - 2 + np.arange(2, dtype=np.float32))[:, None].repeat(6, axis=1)
+
+    steps = collect(play(numbering, games, episodes(), fixed(1.0)), length, games)
     assert steps.first.sum() == 6  # each environment began at 0, 19 and 38
     memory = Memory(length, 2, games.num_actions)
     memory.extend(steps)
     batch = memory.minibatch(np.random.default_rng(0), 1600)  # misses one of 100 with probability e^-16
     numbers = batch.labels[:, 0].int().numpy()
     assert set(numbers.tolist()) == set(range(100))
-    np.testing.assert_array_equal(batch.observations.numpy(), observations.reshape(100, 4, 84, 84)[numbers])
+    np.testing.assert_array_equal(batch.observations.numpy(), np.concatenate(observations)[numbers])
 
 
 def test_the_policy_is_asked_about_what_is_yielded():
@@ -163,6 +162,52 @@ def test_an_idle_environment_plays_no_episode():
     idle = [(step.first[1], step.ended[1]) for step in steps if step.episodes[1] < 0]
     assert len(idle) == 10
     assert not np.any(idle)
+
+
+def same(one: Steps, other: Steps) -> bool:
+    return all(np.array_equal(getattr(one, field.name), getattr(other, field.name)) for field in fields(Steps))
+
+
+@pytest.mark.parametrize("game", ["pong", "freeway", "breakout"])
+def test_play_goes_on_where_it_was_broken_off(game):
+    """Environments that are brought to where play stood play on as the old ones do, wherever it was broken off."""
+    pieces = [17, 1, 30, 2, 25]
+    games = Atari(game, 3, max_frames=120)
+    policy = pixel_counter(games.num_actions)
+    whole = play(policy, games, episodes(), fixed(0.5))
+    stand, rebuilt = Unfinished.fresh(3), Atari(game, 3, max_frames=120)
+    for length in pieces:
+        broken = play(policy, rebuilt, episodes(), fixed(0.5), stand)
+        steps = collect(broken, length, rebuilt)
+        assert same(steps, collect(whole, length, games))
+        stand = stand.after(steps)
+    assert stand.begun > 6
+
+
+def test_where_play_stands():
+    """Episodes are numbered by time, then by environment; an open one has the actions since its start."""
+    first, ended = np.zeros((2, 4, 3), bool)
+    first[0], first[2, 1], first[2, 2], first[3, 1] = True, True, True, True
+    ended[1, 1], ended[1, 2], ended[2, 1], ended[3, 2] = True, True, True, True
+    steps = Steps.empty(4, 3, 6)
+    steps.first[:], steps.ended[:] = first, ended
+    steps.actions[:] = np.arange(12).reshape(4, 3)
+    stand = Unfinished.fresh(3).after(steps)
+    assert stand.begun == 7  # 0 1 2, then 3 and 4 at time 2, 5 at time 3, 6 is about to begin
+    assert stand.numbers.tolist() == [0, 5, 6]
+    assert [actions.tolist() for actions in stand.actions] == [[0, 3, 6, 9], [10], []]
+    steps.first[0], steps.first[0, 2] = False, True
+    stand = stand.after(steps)
+    assert stand.begun == 11
+    assert stand.numbers.tolist() == [0, 9, 10]
+    assert [actions.tolist() for actions in stand.actions] == [[0, 3, 6, 9, 0, 3, 6, 9], [10], []]
+
+
+@pytest.mark.parametrize(("played", "expected"), [(0, 0.9), (240, 0.5), (480, 0.1), (4800, 0.1)])
+def test_epsilon_falls_linearly_and_stays(played, expected):
+    """Exploration falls from `start` to `end` over `steps`."""
+    assert EpsilonSchedule(0.9, 0.1, 480).at(played) == pytest.approx(expected)
+    assert EpsilonSchedule(0.9, 0.1, 0).at(played) == 0.1
 
 
 def test_lost_lives():

@@ -3,7 +3,6 @@
 import json
 import pickle
 import re
-import resource
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from distill.networks import DQN, build
-from distill.weights import HEADER, load_network, load_teacher, save_network, write_atomically
+from distill.weights import HEADER, load_network, load_teacher, save_network
 
 PONG = {"game": "pong", "score": 18.5, "settings": {"rates": [0.25, 1e-3], "name": "naïve"}, "notes": None}
 
@@ -139,39 +138,3 @@ def test_teacher(saved):
         load_teacher(str(path), "breakout", 6)
     with pytest.raises(ValueError, match=rf"{re.escape(str(path))}.* has 6 actions; pong has 4"):
         load_teacher(str(path), "pong", 4)
-
-
-def test_write(tmp_path):
-    """A file is written with its folder, replaces an older one, is readable by all and leaves nothing beside it."""
-    path = tmp_path / "new" / "file"
-    write_atomically(path, b"old and longer")
-    write_atomically(path, b"new")
-    assert path.read_bytes() == b"new"
-    assert path.stat().st_mode & 0o777 == 0o644
-    assert list(path.parent.iterdir()) == [path]
-
-
-def test_a_target_that_cannot_be_replaced(tmp_path):
-    """Where a folder with content is in the way it stays, and nothing is left beside it."""
-    target = tmp_path / "target"
-    target.mkdir()
-    (target / "content").write_text("old")
-    with pytest.raises(OSError, match="target"):
-        write_atomically(target, b"new")
-    assert list(tmp_path.iterdir()) == [target]
-    assert (target / "content").read_text() == "old"
-
-
-def test_a_write_that_fails_midway(tmp_path):
-    """Where the room runs out the old file stays as it was, and nothing is left beside it."""
-    path = tmp_path / "file"
-    path.write_bytes(b"old")
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
-    try:
-        with pytest.raises(OSError, match="too large"):
-            write_atomically(path, bytes(5000))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert path.read_bytes() == b"old"
-    assert list(tmp_path.iterdir()) == [path]

@@ -1,0 +1,293 @@
+"""What `bench` measures: ours, and what bounds it or stands beside it; each turn works for a second or two."""
+
+import functools
+import itertools
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import lightning as L
+import numpy as np
+import torch
+import torch.nn.functional as F
+from lightning.pytorch.loggers import CSVLogger
+from torch import nn
+
+from distill import protocol
+from distill.atari import Atari
+from distill.data import ReplayDataModule
+from distill.networks import DQN, PRESETS
+from distill.progress import HourBar, PlayScore
+from distill.randomness import generator
+from distill.replay import Block, Memory
+from distill.rollout import collect, greedy_in, play
+from distill.student import StudentModule
+
+NUM_ENVS = 30
+
+
+class Size(NamedTuple):
+    """How much work a turn is; by default one to two seconds on two cores."""
+
+    play_steps: int = 6_000
+    """Over all environments."""
+    block_updates: int = 50
+    blocks: int = 5
+    """Of the smaller networks; the full one has two."""
+    hour_steps: int = 5_400
+    """Of a shortened hour, a tenth of a real one, as its updates are."""
+    hour_blocks: int = 20
+
+
+Turn = Callable[[], float]
+"""Does a piece of work and returns its rate, a second."""
+
+
+class Playing:
+    """Ours, and what bounds it: the same environments and network with nothing around them."""
+
+    def __init__(self, game: str, network: DQN, size: Size) -> None:
+        self.size = size
+        self.policy = greedy_in(network)
+        self.games = {name: Atari(game, NUM_ENVS) for name in ("ours", "bare", "environment")}
+        self.seen = {name: games.restart(np.arange(NUM_ENVS)) for name, games in self.games.items()}
+        episodes = lambda number: generator(0, "bench", number)  # noqa: E731
+        self.playing = play(self.policy, self.games["ours"], episodes, lambda: protocol.EPSILON)
+        self.actions = itertools.cycle(np.random.default_rng(0).integers(self.games["ours"].num_actions, size=(97, 30)))
+        self.collected = []
+
+    def turns(self) -> dict[str, Turn]:
+        """List the contestants; rates are steps a second."""
+        return {name: functools.partial(self._measure, getattr(self, name)) for name in self.games}
+
+    def ours(self) -> None:
+        """Play as for an hour file: explore, restart, label, compress."""
+        self.collected.append(collect(self.playing, self.size.play_steps // NUM_ENVS, self.games["ours"]))
+
+    def bare(self) -> None:
+        """Step the environments by the network's greedy actions, and do nothing else."""
+        for _ in range(self.size.play_steps // NUM_ENVS):
+            self.seen["bare"] = self.games["bare"].step(self.policy(self.seen["bare"]).argmax(axis=1))[0]
+
+    def environment(self) -> None:
+        """Step the environments, and do nothing else."""
+        for _ in range(self.size.play_steps // NUM_ENVS):
+            self.games["environment"].step(next(self.actions))
+
+    def _measure(self, work: Callable[[], None]) -> float:
+        start = time.perf_counter()
+        work()
+        return self.size.play_steps / (time.perf_counter() - start)
+
+
+class Remembered(ReplayDataModule):
+    """A data module whose memory is given."""
+
+    def __init__(self, memory: Memory, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._given = memory
+
+    def setup(self, stage: str) -> None:
+        """Take the memory as it is."""
+        self.memory = self._given
+
+    def refill(self, hour: int) -> None:
+        """Play nothing."""
+
+
+class Clock(L.Callback):
+    """When the first block ended, and the last."""
+
+    def on_train_batch_end(self, trainer: L.Trainer, *args: Any) -> None:
+        """Look at the time."""
+        self.last = time.perf_counter()
+        if not hasattr(self, "first"):
+            self.first, self.before = self.last, trainer.global_step
+
+
+def trainer(folder: str, hours: int, callbacks: Sequence[L.Callback] = (), **kwargs: Any) -> L.Trainer:
+    """Make a Trainer as `fit` does, with bar, scores of play and CSV."""
+    bar = HourBar()
+    bar.disable()
+    return L.Trainer(
+        max_epochs=hours,
+        limit_val_batches=0,
+        num_sanity_val_steps=0,
+        enable_model_summary=False,
+        enable_checkpointing=False,
+        default_root_dir=folder,
+        log_every_n_steps=10,
+        logger=CSVLogger(folder, name="", version=""),
+        callbacks=[bar, PlayScore(), *callbacks],
+        **kwargs,
+    )
+
+
+class Learning:
+    """One network's updates: inside `Trainer.fit`, in a bare loop, and as a newcomer would write them."""
+
+    def __init__(self, game: str, teacher: str, network: str, memory: Memory, size: Size) -> None:
+        self.game, self.teacher, self.network, self.memory = game, teacher, network, memory
+        self.block_updates = size.block_updates
+        self.blocks = 2 if network == "dqn" else size.blocks
+        self.updates = self.blocks * self.block_updates
+        self.drawn = Block(memory.minibatch(np.random.default_rng(0), 32 * self.block_updates), 32)
+        self.student = StudentModule(game, network)
+        self.optimizer = self.student.configure_optimizers()
+        self.plain_network = plain_network(network, self.student.network.num_actions)
+        self.plain_optimizer = torch.optim.RMSprop(self.plain_network.parameters(), lr=5e-4, alpha=0.95, eps=1e-3)
+
+    def turns(self) -> dict[str, Turn]:
+        """List the contestants; rates are updates a second."""
+        return {
+            "fit": self.fit,
+            "fit, bf16-mixed": functools.partial(self.fit, precision="bf16-mixed"),
+            "bare": self.bare,
+            "plain": self.plain,
+        }
+
+    def fit(self, **kwargs: Any) -> float:
+        """Learn inside `Trainer.fit`, drawing from the memory; all is counted from the end of the first block."""
+        data = Remembered(
+            self.memory,
+            game=self.game,
+            teacher=self.teacher,
+            updates_per_hour=self.updates,
+            block_updates=self.block_updates,
+        )
+        clock = Clock()
+        with tempfile.TemporaryDirectory() as folder:
+            running = trainer(folder, 1, callbacks=[clock], **kwargs)
+            running.fit(StudentModule(self.game, self.network), data)
+        return (running.global_step - clock.before) / (clock.last - clock.first)
+
+    def bare(self) -> float:
+        """Draw the same minibatches and take the same updates without a Trainer."""
+        rng, start = np.random.default_rng(0), time.perf_counter()
+        for _ in range(self.blocks - 1):
+            for batch in Block(self.memory.minibatch(rng, 32 * self.block_updates), 32):
+                loss = self.student.loss(batch).mean()
+                self.optimizer.zero_grad()
+                loss.backward()
+                self.optimizer.step()
+        return (self.blocks - 1) * self.block_updates / (time.perf_counter() - start)
+
+    def plain(self) -> float:
+        """Learn from minibatches that have been drawn, as the framework's tutorials do."""
+        start = time.perf_counter()
+        for _ in range(self.blocks - 1):
+            for batch in self.drawn:
+                outputs = self.plain_network(batch.observations.float() / 255)
+                targets = F.softmax(batch.labels / 0.01, dim=1)
+                loss = F.kl_div(F.log_softmax(outputs, dim=1), targets, reduction="batchmean")
+                self.plain_optimizer.zero_grad()
+                loss.backward()
+                self.plain_optimizer.step()
+        return (self.blocks - 1) * self.block_updates / (time.perf_counter() - start)
+
+
+def plain_network(name: str, num_actions: int) -> nn.Sequential:
+    """Build the same network out of PyTorch's own layers."""
+    first, second, third, hidden = PRESETS[name]
+    return nn.Sequential(
+        nn.Conv2d(4, first, 8, stride=4),
+        nn.ReLU(),
+        nn.Conv2d(first, second, 4, stride=2),
+        nn.ReLU(),
+        nn.Conv2d(second, third, 3),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(third * 49, hidden),
+        nn.ReLU(),
+        nn.Linear(hidden, num_actions),
+    )
+
+
+def short_hours(game: str, teacher: str, size: Size, **kwargs: Any) -> ReplayDataModule:
+    """Make a data module with hours a tenth as long."""
+    return ReplayDataModule(
+        game,
+        teacher,
+        hour_steps=size.hour_steps,
+        updates_per_hour=size.hour_blocks * size.block_updates,
+        block_updates=size.block_updates,
+        **kwargs,
+    )
+
+
+def hours_an_hour(game: str, teacher: str, size: Size, hours: int = 4) -> float:
+    """Fit the smallest student, the next hour played while one is learned; simulated hours per hour of the clock.
+
+    The first hour, which nobody learns meanwhile, is not counted.
+    """
+    clock = Clock()
+    with tempfile.TemporaryDirectory() as folder:
+        running = trainer(folder, hours, callbacks=[clock])
+        running.fit(StudentModule(game), short_hours(game, teacher, size))
+    simulated = (running.global_step - clock.before) / (size.hour_blocks * size.block_updates)
+    return simulated * size.hour_steps / protocol.STEPS_PER_HOUR / (clock.last - clock.first) * 3600
+
+
+def four_temperatures(game: str, teacher: str, size: Size) -> float:
+    """Distil at four temperatures, one after the other in one store, two short hours each; seconds."""
+    start = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        for temperature in (1.0, 0.1, 0.01, 0.001):
+            data = short_hours(game, teacher, size, store=f"{folder}/hours", overlap=False)
+            trainer(folder, 2).fit(StudentModule(game, temperature=temperature), data)
+    return time.perf_counter() - start
+
+
+def sampling(memory: Memory, size: Size) -> float:
+    """Draw minibatches of 32 as a run does, a block at a time; minibatches a second."""
+    rng, start = np.random.default_rng(0), time.perf_counter()
+    for _ in range(2 * size.blocks):
+        memory.minibatch(rng, 32 * size.block_updates)
+    return 2 * size.blocks * size.block_updates / (time.perf_counter() - start)
+
+
+class StableBaselines3:
+    """DQN of Stable-Baselines3: its `predict` loop over 8 environments, and its replay buffer.
+
+    Args:
+        game: ALE name.
+        steps: Steps of one turn, over all environments.
+
+    Raises:
+        ImportError: where it is not installed.
+    """
+
+    num_envs = 8
+
+    def __init__(self, game: str, steps: int) -> None:
+        import ale_py
+        import gymnasium
+        from stable_baselines3 import DQN
+        from stable_baselines3.common.env_util import make_atari_env
+        from stable_baselines3.common.vec_env import VecFrameStack
+
+        gymnasium.register_envs(ale_py)
+        name = "".join(word.capitalize() for word in game.split("_"))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            self.envs = VecFrameStack(make_atari_env(f"{name}NoFrameskip-v4", n_envs=self.num_envs), n_stack=4)
+            self.model = DQN("CnnPolicy", self.envs, buffer_size=800)
+        self.seen = self.envs.reset()
+        self.steps = steps
+
+    def play(self) -> float:
+        """Play, and return steps a second."""
+        start = time.perf_counter()
+        for _ in range(self.steps // self.num_envs):
+            actions, _ = self.model.predict(self.seen)
+            self.seen, *_ = self.envs.step(actions)
+        return self.steps / (time.perf_counter() - start)
+
+    @property
+    def bytes_per_state(self) -> float:
+        """What its replay buffer takes for a step: each array that it holds, over its length."""
+        buffer = self.model.replay_buffer
+        arrays = (buffer.observations, buffer.next_observations, buffer.actions, buffer.rewards, buffer.dones)
+        return sum(array.nbytes for array in arrays) / (buffer.buffer_size * self.num_envs)

@@ -1,0 +1,63 @@
+"""A simulated hour of play as a file: what was seen and thought, and what it takes to play on from its end."""
+
+import json
+from typing import Any, NamedTuple
+
+import cramjam
+import numpy as np
+from safetensors.numpy import load, save
+
+from distill.replay import Steps
+from distill.rollout import Unfinished
+
+ZSTD_LEVEL = 3
+HEADER = "distill"
+PLAIN = ("labels", "rewards", "ended", "first", "lost_life")
+"""Fields of `Steps` that are kept as they are."""
+
+
+class Hour(NamedTuple):
+    """What was played, and where play stood at its end."""
+
+    steps: Steps
+    stand: Unfinished
+
+    def to_bytes(self, header: dict[str, Any]) -> bytes:
+        """Pack it: safetensors under zstd. Frames stay LZ4 blocks, in the order of time.
+
+        Args:
+            header: What the hour depends on, and the seeds of the episodes that are open at its end, as plain values.
+        """
+        steps, stand = self
+        frames = steps.frames.ravel().tolist()
+        arrays = {
+            **{name: getattr(steps, name) for name in PLAIN},
+            "actions": steps.actions.astype(np.uint8),
+            "frames": np.frombuffer(b"".join(frames), np.uint8),
+            "frame_sizes": np.array([len(frame) for frame in frames], np.uint16).reshape(steps.frames.shape),
+            "begun_episodes": np.array([stand.begun]),
+            "open_episodes": stand.numbers,
+            "open_actions": np.concatenate(stand.actions).astype(np.uint8),
+            "open_lengths": np.array([len(actions) for actions in stand.actions]),
+        }
+        packed = save(
+            {name: np.ascontiguousarray(array) for name, array in arrays.items()}, {HEADER: json.dumps(header)}
+        )
+        return bytes(cramjam.zstd.compress(packed, level=ZSTD_LEVEL))
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> "Hour":
+        """Undo `to_bytes`, bit for bit."""
+        arrays = load(bytes(cramjam.zstd.decompress(content)))
+        shape = arrays["frame_sizes"].shape
+        ends = np.cumsum(arrays["frame_sizes"].ravel(), dtype=np.int64).tolist()
+        packed = arrays["frames"].tobytes()
+        frames = np.empty(len(ends), object)
+        frames[:] = [packed[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+        steps = Steps(
+            frames=frames.reshape(shape),
+            actions=arrays["actions"].astype(np.int64),
+            **{name: arrays[name] for name in PLAIN},
+        )
+        taken = np.split(arrays["open_actions"].astype(np.int64), np.cumsum(arrays["open_lengths"])[:-1])
+        return cls(steps, Unfinished(int(arrays["begun_episodes"][0]), arrays["open_episodes"], taken))

@@ -1,0 +1,154 @@
+"""The play of a teacher that does not change, hour by hour: found in the store, or played into it.
+
+An hour depends on what its name is a hash of, the hour before among it; so runs that differ in their students alone
+share one play. While a student learns from one hour, a thread plays the next.
+"""
+
+import functools
+import hashlib
+import json
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
+from dataclasses import asdict
+from importlib.metadata import version
+from typing import Any
+
+import torch
+
+from distill import protocol
+from distill.atari import Atari, rom_md5
+from distill.hours import Hour
+from distill.networks import DQN
+from distill.replay import Steps
+from distill.rollout import Rules, Step, Unfinished, collect, environment_seed, greedy_in, play
+from distill.store import Store
+from distill.weights import digest
+
+FORMAT = 1
+"""Of hour files; raised by whoever changes what is in them or what play draws."""
+POLL_SECONDS = 0.2
+
+
+def provenance(rules: Rules, teacher: DQN) -> dict[str, Any]:
+    """Collect everything that a teacher's play depends on, as plain values."""
+    return {
+        **asdict(rules),
+        "teacher": digest(teacher),
+        "format": FORMAT,
+        "rom_md5": rom_md5(rules.game),
+        "ale_py": version("ale-py"),
+        "frames_per_step": protocol.FRAMES_PER_STEP,
+        "stacked_frames": protocol.STACKED_FRAMES,
+        "noop_max": protocol.NOOP_MAX,
+    }
+
+
+class Recording:
+    """One teacher's hours of one game.
+
+    Args:
+        rules: How they are played.
+        teacher: Who plays; on the device where it is to play.
+        store: Where they are kept.
+        keep_hours: The newest so many hours are held in the store, whatever its limit.
+        overlap: Whether the hour after the one asked for is played in the meantime.
+        num_threads: For the environments, and for the teacher on the CPU; 1 or more.
+    """
+
+    def __init__(
+        self, rules: Rules, teacher: DQN, store: Store, *, keep_hours: int, overlap: bool, num_threads: int
+    ) -> None:
+        self.rules = rules
+        self.store = store
+        self.keep_hours = keep_hours
+        self.overlap = overlap
+        self.played_hours = 0
+        """Hours that were played here, not found."""
+        self._teacher = teacher
+        self._num_threads = num_threads
+        self._header = provenance(rules, teacher)
+        self._names: list[str] = []
+        self._games: Atari | None = None  # made when they are needed: 30 take 2.6 seconds
+        self._stand = 0, Unfinished.fresh(rules.num_envs)  # at the beginning of that hour
+        self._playing: tuple[int, Iterator[Step]] | None = None  # stands at the beginning of that hour
+        self._done_steps = 0
+        self._closing = threading.Event()
+        self._worker = ThreadPoolExecutor(1, "play", initializer=torch.set_num_threads, initargs=(num_threads,))
+        self._ahead: tuple[int, Future[Steps]] | None = None
+
+    def name(self, hour: int) -> str:
+        """Name an hour's file, by the game, the hour, and a hash of all it depends on."""
+        while len(self._names) <= hour:
+            before = self._names[-1] if self._names else None
+            what = json.dumps({**self._header, "before": before}, sort_keys=True)
+            self._names.append(
+                f"{self.rules.game}-{len(self._names):04}-{hashlib.sha256(what.encode()).hexdigest()[:16]}"
+            )
+        return self._names[hour]
+
+    def hour(self, hour: int, *, last: bool = False, on_step: Callable[[int], None] = lambda done: None) -> Steps:
+        """Find or play an hour, counted from 0.
+
+        Args:
+            hour: Which.
+            last: Whether no other will be asked for.
+            on_step: Called now and then while play goes on, with the number of steps done.
+        """
+        if not self.overlap:
+            # Not in a thread of its own: OpenMP keeps a team of threads for each, and as soon as they outnumber the
+            # cores its barriers sleep instead of spinning, which costs the smallest student a third of its updates.
+            return self._get(hour, on_step)
+        future = self._ahead[1] if self._ahead and self._ahead[0] == hour else self._worker.submit(self._get, hour)
+        while not wait([future], POLL_SECONDS).done:
+            on_step(self._done_steps)
+        steps = future.result()
+        if not last:
+            self._ahead = hour + 1, self._worker.submit(self._get, hour + 1)
+        return steps
+
+    def close(self) -> None:
+        """Stop playing, and let the files go."""
+        self._closing.set()
+        self._worker.shutdown(cancel_futures=True)
+        if self._games is not None:
+            self._games.close()
+        self.store.close()
+
+    def _get(self, hour: int, on_step: Callable[[int], None] = lambda done: None) -> Steps:
+        first = hour
+        while first > self._stand[0] and not self.store.path(self.name(first)).exists():
+            first -= 1
+        for one in range(first, hour + 1):
+            found = Hour.from_bytes(self.store.get(self.name(one), functools.partial(self._play, one, on_step)))
+            self._stand = one + 1, found.stand
+        if hour >= self.keep_hours:
+            self.store.release(self.name(hour - self.keep_hours))
+        return found.steps
+
+    def _play(self, hour: int, on_step: Callable[[int], None]) -> bytes:
+        rules = self.rules
+        if hour == 0:
+            self._stand = 0, Unfinished.fresh(rules.num_envs)
+        elif self._stand[0] != hour:
+            self._get(hour - 1, on_step)
+        stand = self._stand[1]
+        if self._playing is None or self._playing[0] != hour:
+            self._games = self._games or rules.games(self._num_threads)
+            epsilon = lambda: rules.epsilon.at(self._played_steps)  # noqa: E731
+            self._playing = hour, play(greedy_in(self._teacher), self._games, rules.episode, epsilon, stand)
+        before = hour * rules.hour_steps
+
+        def count(done: int) -> None:
+            self._done_steps, self._played_steps = done, before + done
+            if self._closing.is_set():
+                raise CancelledError
+            on_step(done)
+
+        self._played_steps = before
+        steps = collect(self._playing[1], rules.hour_steps // rules.num_envs, self._games, count)
+        self._playing = hour + 1, self._playing[1]
+        self.played_hours += 1
+        stand = stand.after(steps)
+        seeds = [environment_seed(rules.episode(number)) for number in stand.numbers.tolist()]
+        return Hour(steps, stand).to_bytes({**self._header, "hour": hour, "open_seeds": seeds})

@@ -1,0 +1,125 @@
+"""A folder of files that are made once, never change, and are shared among runs.
+
+A file's name says everything that its content depends on, so whoever finds it need not make it. It is complete or
+absent: written under another name, synced, renamed. It ends in its own checksum, which is looked at on every reading.
+Two runs that want the same file make it once, the other waits; a run that dies lets go of what it held.
+"""
+
+import hashlib
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO
+
+import portalocker
+
+SUFFIX = ".hour"
+DIGEST_SIZE = hashlib.sha256().digest_size
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file so that it is either there as a whole or not at all, whenever the process dies."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+class Store:
+    """Files by name, in a folder.
+
+    Args:
+        folder: Made where it is missing.
+        limit_gb: The room that the files may take, in 10^9 bytes, above 0; beyond it those that were not used for the
+            longest time go, except those that a run holds. None means no limit.
+    """
+
+    def __init__(self, folder: Path, limit_gb: float | None = None) -> None:
+        self.folder = folder
+        self.limit_gb = limit_gb
+        self._held: dict[str, IO[bytes]] = {}
+
+    def path(self, name: str) -> Path:
+        """Say where the file of a name is, or would be."""
+        return self.folder / (name + SUFFIX)
+
+    def get(self, name: str, make: Callable[[], bytes]) -> bytes:
+        """Read a file, or make it where it is missing or damaged, and hold it until `release`.
+
+        Args:
+            name: What its content depends on.
+            make: Gives the content. While it works, others that want this file wait.
+        """
+        path = self.path(name)
+        with self._alone_with(name):
+            content = self._read(path)
+            if content is None:
+                content = make()
+                write_atomically(path, content + hashlib.sha256(content).digest())
+            self._hold(name)
+        self._evict()
+        return content
+
+    def release(self, name: str) -> None:
+        """Let a file go: from now on it may be evicted."""
+        if name in self._held:
+            self._held.pop(name).close()
+
+    def close(self) -> None:
+        """Let all files go."""
+        for name in list(self._held):
+            self.release(name)
+
+    def _alone_with(self, name: str) -> IO[bytes]:
+        locks = self.folder / "locks"
+        locks.mkdir(parents=True, exist_ok=True)
+        lock = (locks / name).open("ab")
+        try:
+            portalocker.lock(lock, portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING)
+        except portalocker.LockException:
+            print(f"waiting for another run, which is making {self.path(name)}", file=sys.stderr)
+            portalocker.lock(lock, portalocker.LockFlags.EXCLUSIVE)
+        return lock
+
+    def _read(self, path: Path) -> bytes | None:
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            return None
+        content, digest = content[:-DIGEST_SIZE], content[-DIGEST_SIZE:]
+        if hashlib.sha256(content).digest() != digest:
+            print(f"{path} is damaged (its checksum is wrong); making it again", file=sys.stderr)
+            return None
+        return content
+
+    def _hold(self, name: str) -> None:
+        os.utime(self.path(name))
+        if name not in self._held:
+            self._held[name] = self.path(name).open("rb")
+            portalocker.lock(self._held[name], portalocker.LockFlags.SHARED)
+
+    def _evict(self) -> None:
+        if self.limit_gb is None:
+            return
+        files = sorted((path.stat().st_mtime_ns, path.stat().st_size, path) for path in self.folder.glob("*" + SUFFIX))
+        excess = sum(size for _, size, _ in files) - self.limit_gb * 1e9
+        for _, size, path in files:
+            if excess <= 0:
+                break
+            with path.open("rb") as file:
+                try:
+                    portalocker.lock(file, portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING)
+                except portalocker.LockException:
+                    continue
+                path.unlink()
+                excess -= size

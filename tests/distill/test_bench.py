@@ -1,0 +1,47 @@
+"""The benchmark, shrunken: it runs, its figures are those that were measured, and a mistake is one line."""
+
+import importlib.util
+import json
+
+import pytest
+
+from distill import bench
+from distill.cli import main
+from distill.contestants import Size
+
+
+def test_turns_are_taken_one_after_the_other():
+    """Every contestant works once a round; the first round does not count; the median and the extremes are kept."""
+    order, rates = [], iter(range(100))
+
+    def turn(name: str):
+        return lambda: order.append(name) or float(next(rates))
+
+    found = bench.take_turns({"a": turn("a"), "b": turn("b")})
+    assert order == ["a", "b"] * (bench.TURNS + 1)
+    assert found["a"] == (6.0, 2.0, 10.0)
+    assert found["b"] == (7.0, 3.0, 11.0)
+
+
+def test_it_measures_this_machine(workdir, make_teacher, monkeypatch, capsys):
+    """The command prints a table and writes the figures, each ratio being that of the rates it names."""
+    monkeypatch.setattr(bench, "TURNS", 1)
+    monkeypatch.setattr(bench, "SIZE", Size(play_steps=300, block_updates=2, blocks=3, hour_steps=300, hour_blocks=2))
+    main(["bench", "--teacher", make_teacher("pong"), "--json", "figures.json"])
+    figures = json.loads((workdir / "figures.json").read_text())
+    rates = {name: rate["median"] for name, rate in figures["rates"].items()}
+    assert figures["play_over_ceiling"] == pytest.approx(rates["play, ours"] / rates["play, bare"])
+    for network in ("dqn", "net1", "net2", "net3"):
+        assert figures["fit_over_bare"][network] == pytest.approx(rates[f"{network}, fit"] / rates[f"{network}, bare"])
+    assert 100 < figures["bytes_per_state"] < 1881  # 56,448 / 30
+    assert "play_over_sb3" not in figures
+    assert "simulated hours/h" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(importlib.util.find_spec("stable_baselines3") is not None, reason="the peer is installed")
+def test_a_missing_peer_is_named(capsys):
+    """Without Stable-Baselines3, `--peers` says in one line how to install it."""
+    with pytest.raises(SystemExit) as stop:
+        main(["bench", "--peers"])
+    assert stop.value.code == 2
+    assert capsys.readouterr().err.count("\n") == 1

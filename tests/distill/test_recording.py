@@ -1,0 +1,140 @@
+"""A teacher's hours: played once, found afterwards, the same however they came about."""
+
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+import torch
+
+from distill.hours import Hour
+from distill.networks import build
+from distill.recording import Recording
+from distill.replay import Steps
+from distill.rollout import EpsilonSchedule, Rules, Unfinished
+from distill.store import Store
+
+RULES = Rules("breakout", 0, 0, 4, 400, EpsilonSchedule(0.3, 0.3, 0), 2000)
+
+
+def teacher(seed: int = 0):
+    torch.manual_seed(seed)
+    return build("net3", num_actions=4).requires_grad_(False)
+
+
+@pytest.fixture
+def recording(tmp_path):
+    """Make recordings that are closed at the end."""
+    made = []
+
+    def make(folder: str = "store", rules: Rules = RULES, seed: int = 0, overlap: bool = False) -> Recording:
+        store = Store(tmp_path / folder)
+        made.append(Recording(rules, teacher(seed), store, keep_hours=2, overlap=overlap, num_threads=1))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+def same(one: Steps, other: Steps) -> bool:
+    return all(np.array_equal(getattr(one, field.name), getattr(other, field.name)) for field in fields(Steps))
+
+
+def files(folder) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.glob("*.hour")}
+
+
+def test_an_hour_file_gives_back_every_bit(recording):
+    """Reading what was written gives the same arrays, of the same types."""
+    steps = recording().hour(0, last=True)
+    stand = Unfinished.fresh(4).after(steps)
+    again = Hour.from_bytes(Hour(steps, stand).to_bytes({"game": "breakout"}))
+    assert same(again.steps, steps)
+    assert all(getattr(again.steps, field.name).dtype == getattr(steps, field.name).dtype for field in fields(Steps))
+    assert again.stand.begun == stand.begun
+    assert again.stand.numbers.tolist() == stand.numbers.tolist()
+    assert [actions.tolist() for actions in again.stand.actions] == [actions.tolist() for actions in stand.actions]
+
+
+def test_hours_are_played_once(recording):
+    """A second recording of the same teacher by the same rules plays nothing and gives the same."""
+    first, second = recording(), recording()
+    hours = [first.hour(hour) for hour in range(3)]
+    assert all(same(second.hour(hour), hours[hour]) for hour in range(3))
+    assert (first.played_hours, second.played_hours) == (3, 0)
+
+
+def test_playing_ahead_changes_nothing(recording, tmp_path):
+    """With overlap, without, and with a new process for each hour, the files are the same, byte for byte."""
+    ahead, stepwise = recording("ahead", overlap=True), recording("stepwise")
+    for hour in range(3):
+        ahead.hour(hour, last=hour == 2)
+        stepwise.hour(hour)
+        recording("restarted").hour(hour)
+    assert len(files(tmp_path / "ahead")) == 3
+    assert files(tmp_path / "ahead") == files(tmp_path / "stepwise") == files(tmp_path / "restarted")
+
+
+def test_overlap_plays_ahead_and_not_beyond_the_last(recording):
+    """While an hour is being used the next one is played; after the last, nothing."""
+    one = recording(overlap=True)
+    one.hour(0)
+    one._ahead[1].result()
+    assert one.played_hours == 2
+    one.hour(1, last=True)
+    one.close()
+    assert one.played_hours == 2
+
+
+def test_missing_and_damaged_hours_are_played_again(recording, tmp_path, capsys):
+    """Where hours are gone or damaged, just these are played, to the same bits."""
+    one = recording()
+    for hour in range(4):
+        one.hour(hour)
+    before = files(tmp_path / "store")
+    one.store.path(one.name(1)).unlink()
+    damaged = one.store.path(one.name(2))
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    again = recording()
+    again.hour(2)
+    again.hour(3)
+    assert again.played_hours == 2
+    assert str(damaged) in capsys.readouterr().err
+    assert files(tmp_path / "store") == before
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"game": "pong"},
+        {"seed": 1},
+        {"rank": 1},
+        {"num_envs": 5},
+        {"hour_steps": 800},
+        {"epsilon": EpsilonSchedule(0.3, 0.2, 0)},
+        {"epsilon": EpsilonSchedule(0.4, 0.3, 10)},
+        {"max_frames": 4000},
+    ],
+)
+def test_the_name_says_what_an_hour_depends_on(recording, change):
+    """Whatever changes play changes every hour's name; another teacher does, too."""
+    rules = replace(RULES, **change)
+    names, others = recording(), recording(rules=rules)
+    assert not {names.name(hour) for hour in range(3)} & {others.name(hour) for hour in range(3)}
+    assert names.name(2) == recording(folder="elsewhere").name(2) != recording(seed=1).name(2)
+
+
+def test_the_newest_hours_are_held(recording):
+    """The files of the remembered hours cannot be evicted, the older ones can."""
+    one = recording()
+    for hour in range(4):
+        one.hour(hour)
+    assert set(one.store._held) == {one.name(2), one.name(3)}
+
+
+def test_closing_stops_play(recording):
+    """Closing does not wait for the hour that is being played."""
+    one = recording(rules=replace(RULES, hour_steps=10_000_000), overlap=True)
+    one._worker.submit(one._get, 0)
+    one.close()
+    assert one.played_hours == 0
