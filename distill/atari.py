@@ -9,6 +9,7 @@ import functools
 import hashlib
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import ale_py
 import gymnasium
@@ -16,10 +17,12 @@ import numpy as np
 from ale_py import roms
 from jaxtyping import Bool, Int, Int32, Int64, UInt8
 
-from distill import protocol
+from distill import checks, protocol
 
 MAX_SEED = 2**31 - 1
 """Seeds of an environment are below this."""
+ALL_ACTIONS = 18
+"""What a console's joystick and button can do; the games understand some of them."""
 
 
 def games() -> list[str]:
@@ -29,8 +32,7 @@ def games() -> list[str]:
 
 def check_game(game: str) -> None:
     """Raise a `ValueError` that lists the legal names unless `game` is one."""
-    if game not in games():
-        raise ValueError(f"game {game!r} is unknown; choose one of {', '.join(games())}")
+    checks.one_of(games(), game=game)
 
 
 @functools.cache
@@ -40,21 +42,32 @@ def num_actions(game: str) -> int:
     Raises:
         ValueError: for an unknown game.
     """
-    return len(action_names(game))
+    return len(legal_actions(game))
 
 
-@functools.cache
 def action_names(game: str) -> tuple[str, ...]:
     """Name a game's legal actions in the order in which networks number them.
 
     Raises:
         ValueError: for an unknown game.
     """
-    check_game(game)
+    return tuple(ale_py.Action(action).name for action in legal_actions(game))
+
+
+@functools.cache
+def legal_actions(game: str) -> tuple[int, ...]:
+    """Number a game's legal actions among the 18 that a console has, in the order in which networks number them.
+
+    Raises:
+        ValueError: for an unknown game.
+    """
+    return Cartridge(game).legal_actions
+
+
+def keys_of_actions(game: str) -> dict[tuple[str, ...], int]:
+    """Say which keys, pressed together, mean which of the 18 actions, by gymnasium's convention."""
     ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
-    ale = ale_py.ALEInterface()
-    ale.loadROM(roms.get_rom_path(game))
-    return tuple(action.name for action in ale.getMinimalActionSet())
+    return ale_py.AtariEnv(game, full_action_space=True).get_keys_to_action()
 
 
 @functools.cache
@@ -67,6 +80,78 @@ def rom_md5(game: str) -> str:
 def usable_cores() -> int:
     """Count the cores this process may use; the machine's count ignores containers."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def native(game: str, num_envs: int, *, num_threads: int = 0, **how: Any) -> ale_py.AtariVectorEnv:
+    """Make native environments, grey and unadorned; whoever asks says the rest.
+
+    Args:
+        game: ALE name.
+        num_envs: How many.
+        num_threads: 0 means one per usable core.
+        how: Further arguments of `ale_py.AtariVectorEnv`, whose defaults are not to be relied on.
+    """
+    check_game(game)
+    return ale_py.AtariVectorEnv(
+        game,
+        num_envs,
+        num_threads=min(num_threads or usable_cores(), num_envs),
+        autoreset_mode=gymnasium.vector.AutoresetMode.NEXT_STEP,
+        grayscale=True,
+        episodic_life=False,
+        reward_clipping=False,
+        use_fire_reset=False,
+        **how,
+    )
+
+
+class Cartridge:
+    """One emulator, frame by frame: all 18 actions, nothing skipped, nothing repeated.
+
+    Args:
+        game: ALE name.
+        seed: Of the emulator, from 0 to `MAX_SEED - 1`; with nothing random left it changes nothing.
+        color_averaging: Whether `picture` blends two frames, as some old recordings do.
+    """
+
+    def __init__(self, game: str, seed: int = 0, *, color_averaging: bool = False) -> None:
+        check_game(game)
+        ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
+        self.game = game
+        self._ale = ale_py.ALEInterface()
+        self._ale.setInt("random_seed", seed)
+        self._ale.setFloat("repeat_action_probability", 0.0)
+        self._ale.setBool("color_averaging", color_averaging)
+        self.restart()
+
+    def restart(self) -> None:
+        """Load the game afresh: what was played before leaves nothing behind."""
+        self._ale.loadROM(roms.get_rom_path(self.game))
+        self._ale.reset_game()  # as the vector environment does; without it Freeway and Frostbite go otherwise
+
+    def act(self, action: int) -> int:
+        """Play one frame, 1/60 of a second, with an action from 0 to 17; return the reward."""
+        return self._ale.act(action)
+
+    @property
+    def legal_actions(self) -> tuple[int, ...]:
+        """The game's minimal set."""
+        return tuple(action.value for action in self._ale.getMinimalActionSet())
+
+    @property
+    def over(self) -> bool:
+        """Whether the episode has ended."""
+        return self._ale.game_over()
+
+    @property
+    def screen(self) -> UInt8[np.ndarray, "210 160"]:
+        """What is seen, in grey."""
+        return self._ale.getScreenGrayscale()
+
+    @property
+    def picture(self) -> UInt8[np.ndarray, "210 160 3"]:
+        """What is seen, in red, green and blue."""
+        return self._ale.getScreenRGB()
 
 
 class Atari:
@@ -96,25 +181,21 @@ class Atari:
         self.num_envs = num_envs
         self.num_actions = num_actions(game)
         self.max_frames = max_frames
-        self._envs = ale_py.AtariVectorEnv(
+        self._envs = native(
             game,
             num_envs,
-            num_threads=min(num_threads or usable_cores(), num_envs),
+            num_threads=num_threads,
             max_num_frames_per_episode=max_frames,
             repeat_action_probability=sticky,
-            autoreset_mode=gymnasium.vector.AutoresetMode.NEXT_STEP,
             stack_num=protocol.STACKED_FRAMES,
             frameskip=protocol.FRAMES_PER_STEP,
             maxpool=True,
             noop_max=protocol.NOOP_MAX,
             img_height=protocol.FRAME_SIZE,
             img_width=protocol.FRAME_SIZE,
-            grayscale=True,
             full_action_space=False,
-            episodic_life=False,
-            reward_clipping=False,
-            use_fire_reset=False,
         )
+        self._noops = np.zeros(num_envs, np.int32)
 
     def restart(
         self, seeds: Int64[np.ndarray, " M"], which: Bool[np.ndarray, " N"] | None = None
@@ -129,7 +210,14 @@ class Atari:
             The observations of all environments.
         """
         options = None if which is None else {"reset_mask": which}
-        return self._envs.reset(seed=seeds, options=options)[0]
+        observations, info = self._envs.reset(seed=seeds, options=options)
+        idled = info["episode_frame_number"]
+        self._noops = idled if which is None else np.where(which, idled, self._noops)
+        return observations
+
+    def lead_in(self, env: int) -> UInt8[np.ndarray, " F"]:
+        """Give the actions, one a frame, before the first observation of an environment's episode: its no-ops."""
+        return np.zeros(self._noops[env], np.uint8)
 
     def rebuild(
         self, seeds: Int64[np.ndarray, " N"], actions: Sequence[Int64[np.ndarray, " _"]]

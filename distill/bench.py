@@ -4,10 +4,13 @@ Each rate is a median over repetitions that take turns with those they are compa
 machine does hits all alike. Ratios are of such medians.
 """
 
+import contextlib
 import functools
 import importlib.util
 import platform
 import statistics
+import tempfile
+import time
 from collections.abc import Callable
 from json import dumps
 from pathlib import Path
@@ -25,16 +28,19 @@ from distill.contestants import (
     Learning,
     Playing,
     Size,
-    StableBaselines3,
     Turn,
     four_temperatures,
     hours_an_hour,
     sampling,
 )
+from distill.evaluation import Episodes, play_episodes
 from distill.hours import Hour
-from distill.networks import PRESETS
+from distill.make_starts import draw_starts
+from distill.networks import DQN, PRESETS
+from distill.peers import StableBaselines3
 from distill.replay import Memory
-from distill.rollout import Unfinished
+from distill.rollout import Unfinished, greedy_in
+from distill.starts import Starts
 from distill.store import write_atomically
 from distill.weights import load_network
 
@@ -48,6 +54,7 @@ RATIOS = (
     "fit_bf16_over_plain",
     "sample_over_update",
     "bytes_sb3_over_ours",
+    "evaluation_over_sb3",
     "sharing_over_ideal",
 )
 
@@ -78,7 +85,7 @@ def measure(game: str, teacher: str, with_peers: bool, size: Size, on_turn: Call
     playing = Playing(game, network, size)
     turns = playing.turns()
     if with_peers:
-        peer = StableBaselines3(game, size.play_steps)
+        peer = StableBaselines3(game, network, size.play_steps)
         turns["SB3 predict, 8 environments"] = peer.play
     found = {f"play, {name}": rate for name, rate in take_turns(turns, on_turn).items()}
 
@@ -113,7 +120,24 @@ def measure(game: str, teacher: str, with_peers: bool, size: Size, on_turn: Call
     if with_peers:
         figures["play_over_sb3"] = rate["play, ours"] / rate["play, SB3 predict, 8 environments"]
         figures["bytes_sb3_over_ours"] = peer.bytes_per_state / figures["bytes_per_state"]
+        figures["evaluation_over_sb3"] = evaluations(peer, network, teacher, size)
     return figures
+
+
+def evaluations(peer: StableBaselines3, network: DQN, teacher: str, size: Size) -> float:
+    """Evaluate from 100 starts, between two halves of the peer's evaluation; the ratio of episodes a second."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "starts"
+        with contextlib.redirect_stdout(None):
+            draw_starts(teacher, str(path), episodes=size.start_episodes, count=size.starts)
+        starts = Starts.load(path)
+    before, _ = peer.evaluate(size.peer_episodes)
+    start = time.perf_counter()
+    rules = Episodes(starts.game, tuple(range(size.starts)), 0, max_frames=size.max_frames, starts=starts)
+    play_episodes(greedy_in(network), rules)
+    ours = size.starts / (time.perf_counter() - start)
+    after, _ = peer.evaluate(size.peer_episodes)
+    return ours / statistics.harmonic_mean([before, after])
 
 
 def table(figures: dict[str, Any]) -> Table:

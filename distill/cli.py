@@ -5,7 +5,6 @@ each mistake, and a folder for each run.
 """
 
 import errno
-import inspect
 import logging
 import os
 import sys
@@ -20,8 +19,7 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger
 
-from distill import runs
-from distill.bench import bench
+from distill import commands, runs
 from distill.data import ReplayDataModule
 from distill.mistakes import Parser, fail, one_line
 from distill.player import Player
@@ -32,9 +30,6 @@ from distill.teacher import TeacherModule
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 """Reasons why a file cannot be written that are neither the user's mistake nor ours."""
-
-COMMANDS = {"bench": bench}
-"""Commands that need no Trainer: functions, whose arguments are options."""
 
 
 class DistillCLI(LightningCLI):
@@ -93,6 +88,9 @@ class DistillCLI(LightningCLI):
         """Build data, model and Trainer; what they refuse is the user's mistake."""
         try:
             super().instantiate_classes()
+            for callback in self.trainer.callbacks:
+                if hasattr(callback, "check_run"):
+                    callback.check_run(self.model)
         except (ValueError, TypeError, MisconfigurationException) as error:
             if self.subcommand == "fit":
                 runs.give_back(self.run_dir)
@@ -175,8 +173,8 @@ def main(args: list[str] | None = None) -> None:
     Parser.options_of = (ReplayDataModule, StudentModule, TeacherModule, L.Trainer)
     set_parsing_settings(omegaconf_absolute_to_relative_paths=True)
     args = sys.argv[1:] if args is None else args
-    if args and args[0] in COMMANDS:
-        return run_function(args[0], args[1:])
+    if args and args[0] in commands.COMMANDS:
+        return commands.run(args[0], args[1:])
     args = with_config_of_checkpoint(args)
     command = {"parser_mode": "omegaconf+"}
     DistillCLI(
@@ -189,7 +187,7 @@ def main(args: list[str] | None = None) -> None:
         parser_kwargs={
             "prog": "python -m distill",
             "description": "Policy distillation: train teachers, distil them into students, score both. "
-            f"Further commands, each with its own --help: {', '.join(COMMANDS)}.",
+            f"Further commands, each with its own --help: {', '.join(commands.COMMANDS)}.",
             "allow_abbrev": False,
             **command,
             "fit": {**command, "description": "Train a teacher, or distil one into a student."},
@@ -200,21 +198,6 @@ def main(args: list[str] | None = None) -> None:
         auto_configure_optimizers=False,
         args=args,
     )
-
-
-def run_function(name: str, args: list[str]) -> None:
-    """Run a command that is a function; what it refuses is the user's mistake."""
-    function = COMMANDS[name]
-    parser = Parser(prog=f"python -m distill {name}", description=function.__doc__.split("\n")[0], allow_abbrev=False)
-    parser.add_function_arguments(function, as_group=False)
-    flags = {name for name, argument in inspect.signature(function).parameters.items() if argument.annotation is bool}
-    for action in parser._actions:
-        if action.dest in flags:
-            action.nargs, action.const = "?", True
-    try:
-        function(**parser.parse_args(args).as_dict())
-    except ValueError as error:
-        fail(one_line(str(error)))
 
 
 def with_config_of_checkpoint(args: list[str]) -> list[str]:

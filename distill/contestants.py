@@ -4,7 +4,6 @@ import functools
 import itertools
 import tempfile
 import time
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -39,6 +38,13 @@ class Size(NamedTuple):
     hour_steps: int = 5_400
     """Of a shortened hour, a tenth of a real one, as its updates are."""
     hour_blocks: int = 20
+    starts: int = 100
+    """Of an evaluation from recorded starts, which takes about two minutes, and is only made beside a peer's."""
+    start_episodes: int = 10
+    """Of which the starts are drawn."""
+    peer_episodes: int = 3
+    """That the peer evaluates before, and after."""
+    max_frames: int = protocol.MAX_FRAMES
 
 
 Turn = Callable[[], float]
@@ -55,7 +61,9 @@ class Playing:
         self.seen = {name: games.restart(np.arange(NUM_ENVS)) for name, games in self.games.items()}
         episodes = lambda number: generator(0, "bench", number)  # noqa: E731
         self.playing = play(self.policy, self.games["ours"], episodes, lambda: protocol.EPSILON)
-        self.actions = itertools.cycle(np.random.default_rng(0).integers(self.games["ours"].num_actions, size=(97, 30)))
+        self.actions = itertools.cycle(
+            np.random.default_rng(0).integers(self.games["ours"].num_actions, size=(97, NUM_ENVS))
+        )
         self.collected = []
 
     def turns(self) -> dict[str, Turn]:
@@ -98,7 +106,14 @@ class Remembered(ReplayDataModule):
 
 
 class Clock(L.Callback):
-    """When the first block ended, and the last."""
+    """When the first block ended, and the last; and when each hour did."""
+
+    def __init__(self) -> None:
+        self.hours: list[float] = []
+
+    def on_train_epoch_end(self, *args: Any) -> None:
+        """Look at the time."""
+        self.hours.append(time.perf_counter())
 
     def on_train_batch_end(self, trainer: L.Trainer, *args: Any) -> None:
         """Look at the time."""
@@ -218,16 +233,16 @@ def short_hours(game: str, teacher: str, size: Size, **kwargs: Any) -> ReplayDat
 
 
 def hours_an_hour(game: str, teacher: str, size: Size, hours: int = 4) -> float:
-    """Fit the smallest student, the next hour played while one is learned; simulated hours per hour of the clock.
+    """Fit the smallest student as a run on this machine does; simulated hours per hour of the clock.
 
-    The first hour, which nobody learns meanwhile, is not counted.
+    The first hour, in which all begins, is not counted; each other one is counted with its play.
     """
     clock = Clock()
     with tempfile.TemporaryDirectory() as folder:
         running = trainer(folder, hours, callbacks=[clock])
         running.fit(StudentModule(game), short_hours(game, teacher, size))
-    simulated = (running.global_step - clock.before) / (size.hour_blocks * size.block_updates)
-    return simulated * size.hour_steps / protocol.STEPS_PER_HOUR / (clock.last - clock.first) * 3600
+    simulated = (hours - 1) * size.hour_steps / protocol.STEPS_PER_HOUR
+    return simulated / (clock.hours[-1] - clock.hours[0]) * 3600
 
 
 def four_temperatures(game: str, teacher: str, size: Size) -> float:
@@ -246,48 +261,3 @@ def sampling(memory: Memory, size: Size) -> float:
     for _ in range(2 * size.blocks):
         memory.minibatch(rng, 32 * size.block_updates)
     return 2 * size.blocks * size.block_updates / (time.perf_counter() - start)
-
-
-class StableBaselines3:
-    """DQN of Stable-Baselines3: its `predict` loop over 8 environments, and its replay buffer.
-
-    Args:
-        game: ALE name.
-        steps: Steps of one turn, over all environments.
-
-    Raises:
-        ImportError: where it is not installed.
-    """
-
-    num_envs = 8
-
-    def __init__(self, game: str, steps: int) -> None:
-        import ale_py
-        import gymnasium
-        from stable_baselines3 import DQN
-        from stable_baselines3.common.env_util import make_atari_env
-        from stable_baselines3.common.vec_env import VecFrameStack
-
-        gymnasium.register_envs(ale_py)
-        name = "".join(word.capitalize() for word in game.split("_"))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            self.envs = VecFrameStack(make_atari_env(f"{name}NoFrameskip-v4", n_envs=self.num_envs), n_stack=4)
-            self.model = DQN("CnnPolicy", self.envs, buffer_size=800)
-        self.seen = self.envs.reset()
-        self.steps = steps
-
-    def play(self) -> float:
-        """Play, and return steps a second."""
-        start = time.perf_counter()
-        for _ in range(self.steps // self.num_envs):
-            actions, _ = self.model.predict(self.seen)
-            self.seen, *_ = self.envs.step(actions)
-        return self.steps / (time.perf_counter() - start)
-
-    @property
-    def bytes_per_state(self) -> float:
-        """What its replay buffer takes for a step: each array that it holds, over its length."""
-        buffer = self.model.replay_buffer
-        arrays = (buffer.observations, buffer.next_observations, buffer.actions, buffer.rewards, buffer.dones)
-        return sum(array.nbytes for array in arrays) / (buffer.buffer_size * self.num_envs)

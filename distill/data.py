@@ -10,13 +10,14 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, IterableDataset
 
-from distill import protocol
+from distill import checks, protocol
 from distill.atari import num_actions, usable_cores
 from distill.evaluation import Episodes
 from distill.randomness import generator
 from distill.recording import Recording
 from distill.replay import Block, Memory, Minibatch, Steps, Transitions
-from distill.rollout import EpsilonSchedule, Rules, greedy_in
+from distill.rollout import Policy, Rules, greedy_in
+from distill.schedule import Schedule
 from distill.self_play import SelfPlay
 from distill.store import Store
 from distill.weights import load_teacher
@@ -29,7 +30,7 @@ class ReplayDataModule(L.LightningDataModule):
     """Play and memory of one game.
 
     An epoch is a simulated hour. In each, the teacher plays `hour_steps` steps into the memory and the student then
-    takes `updates_per_hour` updates, while the teacher is already playing the next. The teacher's hours are files: an
+    takes `updates_per_hour` updates; see `overlap` for when the next is played. The teacher's hours are files: an
     hour that is found in the store is not played. Without a teacher the trained module plays itself, and
     `refills_per_hour` says in how many pieces play and updates alternate. Environments live on from refill to refill.
 
@@ -49,10 +50,8 @@ class ReplayDataModule(L.LightningDataModule):
         num_envs: Environments played side by side.
         num_threads: Threads of play, for the environments and for the teacher's network on the CPU. 0 means all usable
             cores where play and learning take turns, else all that learning leaves, which are half of them.
-        epsilon: Probability of a random action in play, 0 to 1; from `epsilon_start` it falls there over
-            `epsilon_hours`.
-        epsilon_start: Its value at the beginning; None means `epsilon`.
-        epsilon_hours: How long it falls.
+        epsilon: Probability of a random action in play, 0 to 1; or `[hour, probability]` points, between which it
+            changes linearly.
         max_frames: Longest episode in frames, in play and in evaluation.
         eval_episodes: Episodes that `validate` scores, 1 or more.
         eval_epsilon: Probability of a random action in them, 0 to 1.
@@ -82,9 +81,7 @@ class ReplayDataModule(L.LightningDataModule):
         n_steps: int = 1,
         num_envs: int = 30,
         num_threads: int = 0,
-        epsilon: float = protocol.EPSILON,
-        epsilon_start: float | None = None,
-        epsilon_hours: float = 0.0,
+        epsilon: float | list[tuple[float, float]] = protocol.EPSILON,
         max_frames: int = protocol.MAX_FRAMES,
         eval_episodes: int = protocol.EVAL_EPISODES,
         eval_epsilon: float = protocol.EPSILON,
@@ -94,7 +91,7 @@ class ReplayDataModule(L.LightningDataModule):
     ) -> None:
         super().__init__()
         self.num_actions = num_actions(game)
-        _check_at_least(
+        checks.at_least(
             1,
             hour_steps=hour_steps,
             updates_per_hour=updates_per_hour,
@@ -106,22 +103,23 @@ class ReplayDataModule(L.LightningDataModule):
             max_frames=max_frames,
             eval_episodes=eval_episodes,
         )
-        _check_at_least(0, seed=seed, warmup_steps=warmup_steps, num_threads=num_threads, epsilon_hours=epsilon_hours)
-        _check_share(epsilon=epsilon, epsilon_start=epsilon if epsilon_start is None else epsilon_start)
-        _check_share(eval_epsilon=eval_epsilon)
-        if not memory_hours > 0:
-            raise ValueError(f"memory_hours is {memory_hours}; it must be above 0 (the paper's is 10)")
-        if store_limit_gb is not None and not store_limit_gb > 0:
-            raise ValueError(f"store_limit_gb is {store_limit_gb}; it must be above 0, or null for no limit")
+        checks.at_least(0, seed=seed, warmup_steps=warmup_steps, num_threads=num_threads)
+        self.epsilon = Schedule.of(epsilon)
+        for value in self.epsilon.values:
+            checks.between(0, 1, epsilon=value)
+        checks.between(0, 1, eval_epsilon=eval_epsilon)
+        checks.above_zero(" (the paper's is 10)", memory_hours=memory_hours)
+        if store_limit_gb is not None:
+            checks.above_zero(", or null for no limit", store_limit_gb=store_limit_gb)
         if teacher is not None and (refills_per_hour, warmup_steps) != (1, 0):
             raise ValueError(
                 f"refills_per_hour is {refills_per_hour} and warmup_steps is {warmup_steps}; with a teacher, whose "
                 "play does not depend on what is learned, they must be 1 and 0"
             )
-        _check_multiple("hour_steps", hour_steps, "num_envs x refills_per_hour", num_envs * refills_per_hour)
-        _check_multiple("updates_per_hour", updates_per_hour, "block_updates", block_updates)
-        _check_multiple("blocks of an hour", updates_per_hour // block_updates, "refills_per_hour", refills_per_hour)
-        _check_multiple("warmup_steps", warmup_steps, "num_envs", num_envs)
+        checks.multiple("hour_steps", hour_steps, "num_envs x refills_per_hour", num_envs * refills_per_hour)
+        checks.multiple("updates_per_hour", updates_per_hour, "block_updates", block_updates)
+        checks.multiple("blocks of an hour", updates_per_hour // block_updates, "refills_per_hour", refills_per_hour)
+        checks.multiple("warmup_steps", warmup_steps, "num_envs", num_envs)
         self.game = game
         self.seed = seed
         self.hour_steps = hour_steps
@@ -134,9 +132,6 @@ class ReplayDataModule(L.LightningDataModule):
         self.n_steps = n_steps
         self.num_envs = num_envs
         self.num_threads = num_threads
-        self.epsilon = EpsilonSchedule(
-            epsilon if epsilon_start is None else epsilon_start, epsilon, epsilon_hours * hour_steps
-        )
         self.max_frames = max_frames
         self.eval_episodes = eval_episodes
         self.eval_epsilon = eval_epsilon
@@ -165,7 +160,11 @@ class ReplayDataModule(L.LightningDataModule):
         self.play_scores.clear()
         self._totals[:] = np.nan
         if self.teacher is not None:
-            play_threads, learn_threads = self._threads()
+            cores, on_gpu = usable_cores(), self.trainer.strategy.root_device.type != "cpu"
+            overlap = on_gpu or cores >= ENOUGH_CORES if self.overlap is None else self.overlap
+            # With enough cores learning has its half whether it shares them or not, for the same bits.
+            learn_threads = cores - cores // 2 if cores >= ENOUGH_CORES else cores
+            play_threads = max(1, cores - learn_threads) if overlap or cores >= ENOUGH_CORES else cores
             # Weights depend on the number of threads in their last bits: it must not depend on who plays when.
             torch.set_num_threads(min(torch.get_num_threads(), learn_threads))
             self.recording = Recording(
@@ -173,8 +172,8 @@ class ReplayDataModule(L.LightningDataModule):
                 self.teacher.to(self.trainer.strategy.root_device),
                 Store(Path(self.store or Path(self.trainer.default_root_dir) / "hours"), self.store_limit_gb),
                 keep_hours=math.ceil(self.memory_hours) + 1,
-                overlap=self._cores_suffice if self.overlap is None else self.overlap,
-                num_threads=play_threads,
+                overlap=overlap,
+                num_threads=self.num_threads or play_threads,
             )
 
     def teardown(self, stage: str) -> None:
@@ -230,7 +229,7 @@ class ReplayDataModule(L.LightningDataModule):
             if self.self_play is None:
                 self.self_play = SelfPlay(
                     self._rules(),
-                    self._trained_policy,
+                    self._trained_policy(),
                     hour=hour,
                     warmup_steps=self.warmup_steps,
                     num_threads=self.num_threads or usable_cores(),
@@ -250,19 +249,14 @@ class ReplayDataModule(L.LightningDataModule):
     def _rank(self) -> int:
         return self.trainer.global_rank if self.trainer else 0
 
-    @property
-    def _cores_suffice(self) -> bool:
-        return usable_cores() >= ENOUGH_CORES or self.trainer.strategy.root_device.type != "cpu"
+    def _trained_policy(self) -> Policy:
+        network = greedy_in(self.trainer.lightning_module.network)
 
-    def _threads(self) -> tuple[int, int]:
-        cores = usable_cores()
-        learn = cores - cores // 2 if cores >= ENOUGH_CORES else cores
-        beside = max(1, cores - learn) if self._cores_suffice or self.overlap else cores
-        return self.num_threads or beside, learn
+        def policy(observations: np.ndarray) -> np.ndarray:
+            with self.trainer.precision_plugin.forward_context():
+                return network(observations)
 
-    def _trained_policy(self, observations: np.ndarray) -> np.ndarray:
-        with self.trainer.precision_plugin.forward_context():
-            return greedy_in(self.trainer.lightning_module.network)(observations)
+        return policy
 
     def _remember(self, steps: Steps) -> None:
         self.memory.extend(steps)
@@ -287,20 +281,3 @@ class _Hour(IterableDataset):
 
     def __iter__(self) -> Iterator[Block]:
         return self.data.hour(self.data.trainer.current_epoch)
-
-
-def _check_at_least(low: int, **values: float) -> None:
-    for name, value in values.items():
-        if value < low:
-            raise ValueError(f"{name} is {value}; it must be {low} or more")
-
-
-def _check_share(**values: float) -> None:
-    for name, value in values.items():
-        if not 0 <= value <= 1:
-            raise ValueError(f"{name} is {value}; it must be between 0 and 1")
-
-
-def _check_multiple(name: str, value: int, of: str, unit: int) -> None:
-    if value % unit:
-        raise ValueError(f"{name} is {value}; it must be a multiple of {of}, {unit}")

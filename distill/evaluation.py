@@ -1,18 +1,26 @@
-"""Episodes -> scores, with intervals, and what they mean beside a teacher's and a random player's."""
+"""Episodes -> scores, with intervals, and what they mean beside a teacher's, a person's and a random player's."""
 
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, UInt64
 
 from distill import protocol
 from distill.atari import Atari, num_actions
+from distill.handover import HandedOver
 from distill.randomness import generator
-from distill.rollout import Policy, play
+from distill.rollout import Games, Policy, Step, play
+from distill.starts import Starts
 
 MAX_ENVS = 30
-"""Environments that an evaluation steps together at most."""
+"""Environments that an evaluation from no-op starts steps together at most."""
+MAX_HANDED_OVER = 100
+"""The same from recorded starts, whose replay is paid once for all that play together."""
+PRIME = np.uint64(1_099_511_628_211)
+"""Of the Fowler-Noll-Vo hash, which tells episodes apart."""
 
 
 class Episodes(NamedTuple):
@@ -20,10 +28,32 @@ class Episodes(NamedTuple):
 
     game: str
     numbers: tuple[int, ...]
-    """An episode depends on its number and `seed`, not on its companions."""
+    """An episode depends on its number and `seed`, not on its companions. From recorded starts, the number is also that
+    of the start, counted round and round."""
     seed: int
     epsilon: float = protocol.EPSILON
     max_frames: int = protocol.MAX_FRAMES
+    """In recorded starts those before the hand-over included."""
+    sticky: float = 0.0
+    """Probability that the emulator repeats the last action for a frame; 0 with recorded starts."""
+    starts: Starts | None = None
+    """None means up to 30 no-ops."""
+
+    @property
+    def described(self) -> str:
+        """Say by which rules they are played."""
+        starts = "no-op starts" if self.starts is None else self.starts.described
+        sticky = f", sticky actions {self.sticky:g}" if self.sticky else ""
+        return f"{starts}, epsilon {self.epsilon:g}{sticky}, at most {self.max_frames:,} frames"
+
+
+class Played(NamedTuple):
+    """What became of episodes, in the order of their numbers."""
+
+    scores: Float[np.ndarray, " E"]
+    """Undiscounted, unclipped sums of rewards, since the hand-over where there was one."""
+    fingerprints: UInt64[np.ndarray, " E"]
+    """Equal where first observation and all actions are."""
 
 
 class Summary(NamedTuple):
@@ -33,53 +63,112 @@ class Summary(NamedTuple):
     interval95: tuple[float, float]
     """Percentiles 2.5 and 97.5 of the means of 10,000 bootstrap samples."""
     episodes: int
+    standard_error: float
+    """Of the mean; 0 for one episode."""
+    iqm: float
+    """Interquartile mean: of the middle half (Agarwal et al. 2021)."""
+    median: float
+    min: float
+    max: float
 
 
-def score_episodes(
-    policy: Policy, episodes: Episodes, on_episode: Callable[[], None] = lambda: None
-) -> Float[np.ndarray, " E"]:
-    """Play episodes from no-op starts and return their scores.
+def play_episodes(policy: Policy, episodes: Episodes, on_episode: Callable[[], None] = lambda: None) -> Played:
+    """Play episodes to their ends.
 
     Args:
         policy: Who plays.
         episodes: What to play.
         on_episode: Called whenever an episode has ended.
 
-    Returns:
-        Undiscounted, unclipped sums of rewards, in the order of `episodes.numbers`.
+    Raises:
+        ValueError: for a start that cannot be reached any more.
     """
-    game, numbers, seed, epsilon, max_frames = episodes
-    scores = np.zeros(len(numbers))
-    if not numbers:
-        return scores
-    games = Atari(game, min(len(numbers), MAX_ENVS), max_frames=max_frames)
-    episode = lambda place: generator(seed, "evaluation", game, numbers[place]) if place < len(numbers) else None  # noqa: E731
-    for step in play(policy, games, episode, lambda: epsilon):
-        playing = step.episodes >= 0
-        np.add.at(scores, step.episodes[playing], step.rewards[playing])
-        for _ in range(int(step.ended.sum())):
-            on_episode()
-    games.close()
-    return scores
+    numbers = episodes.numbers
+    played = Played(np.zeros(len(numbers)), np.zeros(len(numbers), np.uint64))
+    together = len(numbers) if episodes.starts is None else MAX_HANDED_OVER
+    for first in range(0, len(numbers), together or 1):
+        part = numbers[first : first + together]
+        _play_together(policy, episodes._replace(numbers=part), Played(*(of[first:] for of in played)), on_episode)
+    return played
+
+
+def _play_together(policy: Policy, episodes: Episodes, played: Played, on_episode: Callable[[], None]) -> None:
+    with closing(games_for(episodes)) as games:
+        for step in steps_of(policy, episodes, games):
+            for env in np.flatnonzero(step.first):
+                played.fingerprints[step.episodes[env]] = zlib.crc32(step.observations[env].tobytes())
+            playing = step.episodes >= 0
+            which = step.episodes[playing]
+            played.scores[which] += step.rewards[playing]
+            played.fingerprints[which] = (played.fingerprints[which] ^ (1 + step.actions[playing]).astype("u8")) * PRIME
+            for _ in range(int(step.ended.sum())):
+                on_episode()
+
+
+def games_for(episodes: Episodes) -> Games:
+    """Make environments in which episodes can be played.
+
+    Raises:
+        ValueError: for starts of another game, and for sticky actions with starts.
+    """
+    game, numbers, starts, max_frames = episodes.game, episodes.numbers, episodes.starts, episodes.max_frames
+    if starts is None:
+        return Atari(game, min(len(numbers), MAX_ENVS), max_frames=max_frames, sticky=episodes.sticky)
+    if starts.game != game:
+        raise ValueError(f"the starts are of {starts.game}; starts of {game} are needed")
+    if episodes.sticky:
+        raise ValueError(
+            f"sticky is {episodes.sticky}; with recorded starts it must be 0, or their replay would lead elsewhere"
+        )
+    return HandedOver(starts, [number % len(starts.starts) for number in numbers], max_frames=max_frames)
+
+
+def steps_of(policy: Policy, episodes: Episodes, games: Games) -> Iterator[Step]:
+    """Play episodes step by step; a step's `episodes` are places in `episodes.numbers`."""
+    numbers = episodes.numbers
+
+    def episode(place: int) -> np.random.Generator | None:
+        if place >= len(numbers):
+            return None
+        return generator(episodes.seed, "evaluation", episodes.game, numbers[place])
+
+    return play(policy, games, episode, lambda: episodes.epsilon)
+
+
+def score_episodes(
+    policy: Policy, episodes: Episodes, on_episode: Callable[[], None] = lambda: None
+) -> Float[np.ndarray, " E"]:
+    """Play episodes and return their scores; see `play_episodes`."""
+    return play_episodes(policy, episodes, on_episode).scores
 
 
 def summarise(scores: Float[np.ndarray, " E"]) -> Summary:
-    """Sum up scores; the bootstrap is seeded, so equal scores have equal intervals.
+    """Sum up scores, in whatever order; the bootstrap is seeded, so equal scores have equal intervals.
 
     Raises:
         ValueError: for no scores at all.
     """
-    scores = np.asarray(scores, np.float64)
+    scores = np.sort(np.asarray(scores, np.float64))
     if scores.size == 0:
         raise ValueError("there are no scores to sum up")
     samples = generator(0, "bootstrap").choice(scores, size=(10_000, scores.size)).mean(axis=1)
     low, high = np.percentile(samples, [2.5, 97.5])
-    return Summary(float(scores.mean()), (float(low), float(high)), int(scores.size))
+    quarter = scores.size // 4
+    return Summary(
+        mean=float(scores.mean()),
+        interval95=(float(low), float(high)),
+        episodes=int(scores.size),
+        standard_error=float(scores.std(ddof=1) / np.sqrt(scores.size)) if scores.size > 1 else 0.0,
+        iqm=float(scores[quarter : scores.size - quarter].mean()),
+        median=float(np.median(scores)),
+        min=float(scores[0]),
+        max=float(scores[-1]),
+    )
 
 
 def random_score(episodes: Episodes) -> float:
-    """Return a random player's mean score: published for the paper's ten games, else played."""
-    if episodes.game in protocol.NOOP_SCORES:
+    """Return a random player's mean score: published for the paper's ten games from no-op starts, else played."""
+    if episodes.starts is None and episodes.game in protocol.NOOP_SCORES:
         return protocol.NOOP_SCORES[episodes.game].random
     actions = num_actions(episodes.game)
     policy = lambda observations: np.zeros((len(observations), actions), np.float32)  # noqa: E731

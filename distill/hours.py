@@ -1,17 +1,13 @@
 """A simulated hour of play as a file: what was seen and thought, and what it takes to play on from its end."""
 
-import json
 from typing import Any, NamedTuple
 
-import cramjam
 import numpy as np
-from safetensors.numpy import load, save
 
+from distill.packing import pack, unpack
 from distill.replay import Steps
 from distill.rollout import Unfinished
 
-ZSTD_LEVEL = 3
-HEADER = "distill"
 PLAIN = ("labels", "rewards", "ended", "first", "lost_life")
 """Fields of `Steps` that are kept as they are."""
 
@@ -40,15 +36,12 @@ class Hour(NamedTuple):
             "open_actions": np.concatenate(stand.actions).astype(np.uint8),
             "open_lengths": np.array([len(actions) for actions in stand.actions]),
         }
-        packed = save(
-            {name: np.ascontiguousarray(array) for name, array in arrays.items()}, {HEADER: json.dumps(header)}
-        )
-        return bytes(cramjam.zstd.compress(packed, level=ZSTD_LEVEL))
+        return pack(arrays, header)
 
     @classmethod
     def from_bytes(cls, content: bytes) -> "Hour":
         """Undo `to_bytes`, bit for bit."""
-        arrays = load(bytes(cramjam.zstd.decompress(content)))
+        arrays, _ = unpack(content)
         shape = arrays["frame_sizes"].shape
         ends = np.cumsum(arrays["frame_sizes"].ravel(), dtype=np.int64).tolist()
         packed = arrays["frames"].tobytes()

@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
+from distill import checks
+
 PRESETS: dict[str, tuple[int, int, int, int]] = {
     "dqn": (32, 64, 64, 512),
     "net1": (16, 32, 32, 256),
@@ -81,10 +83,8 @@ def build(name: str, *, num_actions: int) -> DQN:
     Raises:
         ValueError: for a name that is no preset, or no actions.
     """
-    if name not in PRESETS:
-        raise ValueError(f"network {name!r} is unknown; choose one of {', '.join(PRESETS)}")
-    if num_actions < 1:
-        raise ValueError(f"num_actions is {num_actions}; it must be 1 or more")
+    checks.one_of(PRESETS, network=name)
+    checks.at_least(1, num_actions=num_actions)
     return DQN(PRESETS[name], num_actions)
 
 

@@ -1,7 +1,7 @@
 """The play of a teacher that does not change, hour by hour: found in the store, or played into it.
 
 An hour depends on what its name is a hash of, the hour before among it; so runs that differ in their students alone
-share one play. While a student learns from one hour, a thread plays the next.
+share one play. With overlap, a thread plays the next hour while a student learns from this one.
 """
 
 import functools
@@ -72,7 +72,7 @@ class Recording:
         self._games: Atari | None = None  # made when they are needed: 30 take 2.6 seconds
         self._stand = 0, Unfinished.fresh(rules.num_envs)  # at the beginning of that hour
         self._playing: tuple[int, Iterator[Step]] | None = None  # stands at the beginning of that hour
-        self._done_steps = 0
+        self._played_steps = 0  # since the beginning of hour 0, as if every hour had been played here
         self._closing = threading.Event()
         self._worker = ThreadPoolExecutor(1, "play", initializer=torch.set_num_threads, initargs=(num_threads,))
         self._ahead: tuple[int, Future[Steps]] | None = None
@@ -101,7 +101,7 @@ class Recording:
             return self._get(hour, on_step)
         future = self._ahead[1] if self._ahead and self._ahead[0] == hour else self._worker.submit(self._get, hour)
         while not wait([future], POLL_SECONDS).done:
-            on_step(self._done_steps)
+            on_step(max(0, self._played_steps - hour * self.rules.hour_steps))
         steps = future.result()
         if not last:
             self._ahead = hour + 1, self._worker.submit(self._get, hour + 1)
@@ -135,12 +135,12 @@ class Recording:
         stand = self._stand[1]
         if self._playing is None or self._playing[0] != hour:
             self._games = self._games or rules.games(self._num_threads)
-            epsilon = lambda: rules.epsilon.at(self._played_steps)  # noqa: E731
+            epsilon = lambda: rules.epsilon_after(self._played_steps)  # noqa: E731
             self._playing = hour, play(greedy_in(self._teacher), self._games, rules.episode, epsilon, stand)
         before = hour * rules.hour_steps
 
         def count(done: int) -> None:
-            self._done_steps, self._played_steps = done, before + done
+            self._played_steps = before + done
             if self._closing.is_set():
                 raise CancelledError
             on_step(done)

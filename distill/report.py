@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from rich.console import Console
-from rich.progress import track
+from rich.progress import Progress
 from rich.table import Table
 
 from distill.atari import action_names
 from distill.data import ReplayDataModule
-from distill.evaluation import Episodes, Summary, random_adjusted_ratio, random_score, score_episodes, summarise
+from distill.evaluation import Episodes, Played, Summary, play_episodes, random_adjusted_ratio, random_score, summarise
 from distill.networks import DQN, count_parameters
 from distill.player import Player
 from distill.rollout import greedy_in
@@ -54,18 +54,20 @@ def facts(entry: Entry) -> dict[str, Any]:
     }
 
 
-def compare(scores: dict[str, Any], random: float) -> None:
-    """Add what the student's score is of the teacher's; None where the quotient means nothing.
+def compare(student: float, teacher: float, random: float) -> dict[str, float | None]:
+    """Say what the student's score is of the teacher's; None where a quotient means nothing.
 
     Args:
-        scores: With `teacher` and `student`, to which `random`, `ratio` and `random_adjusted_ratio` are added.
-        random: A random player's score.
+        student: Its mean score.
+        teacher: Its teacher's.
+        random: A random player's.
     """
-    student, teacher = scores["student"]["mean"], scores["teacher"]["mean"]
-    scores["random"] = random
-    scores["ratio"] = student / teacher if teacher > 0 else None
     adjusted = random_adjusted_ratio(student, teacher, random)
-    scores["random_adjusted_ratio"] = None if math.isnan(adjusted) else adjusted
+    return {
+        "random": random,
+        "ratio": student / teacher if teacher > 0 else None,
+        "random_adjusted_ratio": None if math.isnan(adjusted) else adjusted,
+    }
 
 
 def write_scores(path: Path, scores: dict[str, Any]) -> None:
@@ -83,37 +85,37 @@ def report(model: Player, data: ReplayDataModule, folder: Path) -> None:
         folder: The run's folder.
     """
     rules = data.eval_rules()
-    protocol = f"no-op starts, epsilon {rules.epsilon:g}, at most {rules.max_frames:,} frames"
-    scores: dict[str, Any] = {"game": data.game, "protocol": protocol}
+    scores: dict[str, Any] = {"game": data.game, "protocol": rules.described}
     header = {
         "game": data.game,
         "actions": action_names(data.game),
-        "protocol": protocol,
+        "protocol": rules.described,
         "trained": {"hours": model.current_epoch, "updates": model.global_step, "teacher": data.teacher_source},
     }
     if data.teacher is None:
         file = folder / "teacher.safetensors"
         save_network(file, model.network, header, torch.float16)
         network, _ = load_network(str(file))
-        summary = score_with_bar(network, rules, "scoring the teacher")
+        summary = summarise(play_with_bar(network, rules, "scoring the teacher").scores)
         save_network(file, network, {**header, "score": summary._asdict()}, torch.float16)
         scores["teacher"] = facts(Entry(network, file, summary))
     else:
         file = folder / "student.safetensors"
         save_network(file, model.network, {**header, "score": model.summary._asdict()})
-        summary = score_with_bar(data.teacher, rules, "scoring the teacher")
+        summary = summarise(play_with_bar(data.teacher, rules, "scoring the teacher").scores)
         scores["teacher"] = facts(Entry(data.teacher, find(data.teacher_source), summary))
         scores["student"] = facts(Entry(model.network, file, model.summary))
-        compare(scores, random_score(rules))
+        scores |= compare(model.summary.mean, summary.mean, random_score(rules))
     write_scores(folder / "scores.json", scores)
     print_table(scores)
 
 
-def score_with_bar(network: DQN, rules: Episodes, title: str) -> Summary:
-    """Score a network, showing how many episodes have ended."""
-    bar = iter(track(range(len(rules.numbers)), description=title, console=Console(stderr=True), transient=True))
-    next(bar)
-    return summarise(score_episodes(greedy_in(network), rules, lambda: next(bar, None)))
+def play_with_bar(network: DQN, rules: Episodes, title: str) -> Played:
+    """Let a network play, showing how many episodes have ended."""
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(title, total=len(rules.numbers))
+        return play_episodes(greedy_in(network), rules, lambda: bar.advance(task))
 
 
 def print_table(scores: dict[str, Any]) -> None:

@@ -5,9 +5,9 @@ when it begins. So an episode depends on (policy, game, epsilon, its generator),
 on what was played before; and play that was broken off anywhere goes on from there (`Unfinished`).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -18,9 +18,34 @@ from distill import protocol
 from distill.atari import MAX_SEED, Atari
 from distill.randomness import generator
 from distill.replay import Steps, compress
+from distill.schedule import Schedule
 
 Policy = Callable[[UInt8[np.ndarray, "N 4 84 84"]], Float32[np.ndarray, "N A"]]
 """Observations to values, one per legal action; the greedy action is the largest."""
+
+
+@runtime_checkable
+class Games(Protocol):
+    """Environments of one game, stepped together: `Atari`, or `HandedOver`."""
+
+    num_envs: int
+    num_actions: int
+    max_frames: int
+
+    def lead_in(self, env: int) -> np.ndarray:
+        """Give what went before an environment's first observation; see `Atari.lead_in`."""
+
+    def rebuild(self, seeds: np.ndarray, actions: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """Begin; see `Atari.rebuild`."""
+
+    def restart(self, seeds: np.ndarray, which: np.ndarray | None = None) -> np.ndarray:
+        """Begin new episodes; see `Atari.restart`."""
+
+    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Take a step; see `Atari.step`."""
+
+    def close(self) -> None:
+        """Stop."""
 
 
 class Step(NamedTuple):
@@ -71,20 +96,6 @@ class Unfinished(NamedTuple):
         return Unfinished(self.begun + int(count), numbers, actions)
 
 
-class EpsilonSchedule(NamedTuple):
-    """The probability of a random action, falling linearly from `start` to `end`."""
-
-    start: float
-    end: float
-    steps: float
-    """Over which it falls; 0 means that it is `end` from the beginning."""
-
-    def at(self, played_steps: int) -> float:
-        """Give the probability after so many steps."""
-        share = min(1.0, played_steps / self.steps) if self.steps else 1.0
-        return self.end + (1 - share) * (self.start - self.end)
-
-
 @dataclass(frozen=True)
 class Rules:
     """How a run's hours are played."""
@@ -95,12 +106,17 @@ class Rules:
     num_envs: int
     hour_steps: int
     """Over all environments."""
-    epsilon: EpsilonSchedule
+    epsilon: Schedule
+    """The probability of a random action."""
     max_frames: int
 
     def games(self, num_threads: int) -> Atari:
         """Make the environments."""
         return Atari(self.game, self.num_envs, max_frames=self.max_frames, num_threads=num_threads)
+
+    def epsilon_after(self, steps: int) -> float:
+        """Give the probability of a random action after so many steps."""
+        return self.epsilon.at(steps / self.hour_steps)
 
     def episode(self, number: int, hour: int = 0) -> np.random.Generator:
         """Make the generator of an episode, in play that began afresh at an hour; there is no last one."""
@@ -117,7 +133,7 @@ def environment_seed(episode: np.random.Generator) -> int:
 
 
 def play(
-    policy: Policy, games: Atari, episodes: Episodes, epsilon: Callable[[], float], stand: Unfinished | None = None
+    policy: Policy, games: Games, episodes: Episodes, epsilon: Callable[[], float], stand: Unfinished | None = None
 ) -> Iterator[Step]:
     """Play epsilon-greedily for as long as there are episodes.
 
@@ -185,7 +201,7 @@ def play(
 
 
 def collect(
-    playing: Iterator[Step], length: int, games: Atari, on_step: Callable[[int], None] = lambda done: None
+    playing: Iterator[Step], length: int, games: Games, on_step: Callable[[int], None] = lambda done: None
 ) -> Steps:
     """Take so many steps of play, all environments together.
 

@@ -23,7 +23,7 @@ class SelfPlay:
         self._warmup_steps = warmup_steps
         self._games = rules.games(num_threads)
         episodes = lambda number: rules.episode(number, hour)  # noqa: E731
-        self._playing = play(policy, self._games, episodes, lambda: rules.epsilon.at(self.played_steps))
+        self._playing = play(policy, self._games, episodes, lambda: rules.epsilon_after(self.played_steps))
 
     def steps(self, steps: int, on_step: Callable[[int, int], None]) -> Steps:
         """Play.

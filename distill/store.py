@@ -16,6 +16,8 @@ from typing import IO
 import portalocker
 
 SUFFIX = ".hour"
+EVICTION = "eviction"
+"""The lock of whoever removes files: two at once would trip over each other's."""
 DIGEST_SIZE = hashlib.sha256().digest_size
 
 
@@ -33,6 +35,23 @@ def write_atomically(path: Path, content: bytes) -> None:
     except BaseException:
         os.unlink(temporary)
         raise
+
+
+def seal(content: bytes) -> bytes:
+    """Add a checksum at the end."""
+    return content + hashlib.sha256(content).digest()
+
+
+def unseal(sealed: bytes) -> bytes:
+    """Take the checksum off again.
+
+    Raises:
+        ValueError: where it is wrong.
+    """
+    content, digest = sealed[:-DIGEST_SIZE], sealed[-DIGEST_SIZE:]
+    if hashlib.sha256(content).digest() != digest:
+        raise ValueError("its checksum is wrong")
+    return content
 
 
 class Store:
@@ -65,7 +84,7 @@ class Store:
             content = self._read(path)
             if content is None:
                 content = make()
-                write_atomically(path, content + hashlib.sha256(content).digest())
+                write_atomically(path, seal(content))
             self._hold(name)
         self._evict()
         return content
@@ -87,20 +106,19 @@ class Store:
         try:
             portalocker.lock(lock, portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING)
         except portalocker.LockException:
-            print(f"waiting for another run, which is making {self.path(name)}", file=sys.stderr)
+            if name != EVICTION:
+                print(f"waiting for another run, which is making {self.path(name)}", file=sys.stderr)
             portalocker.lock(lock, portalocker.LockFlags.EXCLUSIVE)
         return lock
 
     def _read(self, path: Path) -> bytes | None:
         try:
-            content = path.read_bytes()
+            return unseal(path.read_bytes())
         except FileNotFoundError:
             return None
-        content, digest = content[:-DIGEST_SIZE], content[-DIGEST_SIZE:]
-        if hashlib.sha256(content).digest() != digest:
-            print(f"{path} is damaged (its checksum is wrong); making it again", file=sys.stderr)
+        except ValueError as error:
+            print(f"{path} is damaged ({error}); making it again", file=sys.stderr)
             return None
-        return content
 
     def _hold(self, name: str) -> None:
         os.utime(self.path(name))
@@ -111,15 +129,16 @@ class Store:
     def _evict(self) -> None:
         if self.limit_gb is None:
             return
-        files = sorted((path.stat().st_mtime_ns, path.stat().st_size, path) for path in self.folder.glob("*" + SUFFIX))
-        excess = sum(size for _, size, _ in files) - self.limit_gb * 1e9
-        for _, size, path in files:
-            if excess <= 0:
-                break
-            with path.open("rb") as file:
-                try:
-                    portalocker.lock(file, portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING)
-                except portalocker.LockException:
-                    continue
-                path.unlink()
-                excess -= size
+        with self._alone_with(EVICTION):
+            files = {path: path.stat() for path in self.folder.glob("*" + SUFFIX)}
+            excess = sum(stat.st_size for stat in files.values()) - self.limit_gb * 1e9
+            for path in sorted(files, key=lambda path: files[path].st_mtime_ns):
+                if excess <= 0:
+                    break
+                with path.open("rb") as file:
+                    try:
+                        portalocker.lock(file, portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING)
+                    except portalocker.LockException:
+                        continue
+                    path.unlink()
+                    excess -= files[path].st_size

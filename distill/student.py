@@ -1,10 +1,11 @@
 """`StudentModule`: a network that learns from what the teacher saw and thought."""
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from torch import Tensor
 from torchmetrics import RunningMean
 
+from distill import checks
 from distill.losses import kl_loss, mse_loss, nll_loss
 from distill.optimizers import RMSprop
 from distill.player import Player
@@ -46,12 +47,10 @@ class StudentModule(Player):
     ) -> None:
         super().__init__(game, network)
         self.save_hyperparameters(logger=False)
-        if loss_name not in LOSSES:
-            raise ValueError(f"loss_name {loss_name!r} is unknown; choose one of {', '.join(LOSSES)}")
-        if not temperature > 0:
-            raise ValueError(f"temperature is {temperature}; it must be above 0 (the paper's is 0.01)")
-        if not learning_rate > 0:
-            raise ValueError(f"learning_rate is {learning_rate}; it must be above 0")
+        checks.one_of(LOSSES, loss_name=loss_name)
+        checks.above_zero(" (the paper's is 0.01)", temperature=temperature)
+        checks.above_zero(learning_rate=learning_rate, rms_epsilon=rms_epsilon)
+        checks.between(0, 0.9999, decay=decay)
         self.loss_name = loss_name
         self.temperature = temperature
         self.learning_rate = learning_rate
@@ -68,18 +67,13 @@ class StudentModule(Player):
             return mse_loss(outputs, batch.labels)
         return kl_loss(outputs, batch.labels, temperature=self.temperature)
 
-    def forward(self, observations: UInt8[Tensor, "B 4 84 84"]) -> Float[Tensor, "B A"]:
-        """Map observations to one number per legal action."""
-        outputs = super().forward(observations)
-        self._outputs = outputs.detach()
-        return outputs
-
     def training_step(self, block: Block[Minibatch]) -> None:
-        """Take a block's updates; log their mean loss, and the agreement on the block's last minibatch before its."""
-        loss = self.update(block)
-        labels = block.rows.labels[-len(self._outputs) :]
-        self.agreement.update((self._outputs.argmax(1) == labels.argmax(1)).float().mean())
-        self.log_block(loss=loss, agreement=self.agreement.compute())
+        """Take a block's updates; log their mean loss, and the agreement on the block's first minibatch before them."""
+        batch = next(iter(block))
+        with torch.no_grad():
+            agree = self(batch.observations).argmax(1) == batch.labels.argmax(1)
+        self.agreement.update(agree.float().mean())
+        self.log_block(loss=self.update(block), agreement=self.agreement.compute())
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Return RMSProp."""

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from distill import checks
 from distill.losses import n_step_returns, td_loss
 from distill.player import Player
 from distill.replay import Block, Transitions, Valued
@@ -55,14 +56,9 @@ class TeacherModule(Player):
     ) -> None:
         super().__init__(game, network)
         self.save_hyperparameters(logger=False)
-        if not 0 <= discount <= 1:
-            raise ValueError(f"discount is {discount}; it must be between 0 and 1")
-        if not learning_rate > 0:
-            raise ValueError(f"learning_rate is {learning_rate}; it must be above 0")
-        if not 0 <= anneal <= 1:
-            raise ValueError(f"anneal is {anneal}; it must be between 0 and 1")
-        if target_updates < 1:
-            raise ValueError(f"target_updates is {target_updates}; it must be 1 or more")
+        checks.between(0, 1, discount=discount, anneal=anneal)
+        checks.above_zero(learning_rate=learning_rate, optimizer_epsilon=optimizer_epsilon)
+        checks.at_least(1, target_updates=target_updates)
         self.target = copy.deepcopy(self.network).requires_grad_(False)
         self.discount = discount
         self.double = double

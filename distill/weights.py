@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import pickle
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -62,21 +63,19 @@ def load_network(source: str) -> tuple[DQN, dict[str, Any]]:
     """Read a network, in float32, ready to play, and its header.
 
     Args:
-        source: Path of a file that `save_network` wrote, or a shipped teacher's name.
+        source: Path of a file that `save_network` wrote or of a run's checkpoint, or a shipped teacher's name.
 
     Raises:
         ValueError: for a file that is missing, damaged or not ours; nothing is ever unpickled.
     """
     path = find(source)
+    if path.suffix == ".ckpt":
+        return _load_checkpoint(path)
     try:
         with safe_open(path, "pt") as file:
             header = json.loads((file.metadata() or {}).get(HEADER, "null"))
             tensors = {name: file.get_tensor(name).float() for name in file.keys()}
-        first, second, third, hidden, actions = (
-            tensors[f"{layer}.bias"].shape[0] for layer in ("conv1", "conv2", "conv3", "fc1", "out")
-        )
-        network = DQN((first, second, third, hidden), actions)
-        network.load_state_dict(tensors)
+        network = _assemble(tensors)
         header["game"]
     except (SafetensorError, IndexError, KeyError, TypeError, RuntimeError, OSError, json.JSONDecodeError) as error:
         reason = str(error).splitlines()[0]
@@ -84,7 +83,33 @@ def load_network(source: str) -> tuple[DQN, dict[str, Any]]:
             f"{path} is no weight file of this project ({reason}); allowed are safetensors files that `fit` wrote, "
             f"and shipped teachers ({', '.join(shipped()) or 'none'})"
         ) from error
-    return network.requires_grad_(False).eval(), header
+    return network, header
+
+
+def _load_checkpoint(path: Path) -> tuple[DQN, dict[str, Any]]:
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        header = {"game": content["hyper_parameters"]["game"], "protocol": None}
+        part = "network."
+        tensors = {
+            name.removeprefix(part): tensor.float()
+            for name, tensor in content["state_dict"].items()
+            if name.startswith(part)
+        }
+        network = _assemble(tensors)
+    except (pickle.UnpicklingError, EOFError, KeyError, TypeError, RuntimeError, OSError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(f"{path} is no checkpoint of this project ({reason})") from error
+    return network, header
+
+
+def _assemble(tensors: dict[str, torch.Tensor]) -> DQN:
+    first, second, third, hidden, actions = (
+        tensors[f"{layer}.bias"].shape[0] for layer in ("conv1", "conv2", "conv3", "fc1", "out")
+    )
+    network = DQN((first, second, third, hidden), actions)
+    network.load_state_dict(tensors)
+    return network.requires_grad_(False).eval()
 
 
 def load_teacher(source: str, game: str, num_actions: int) -> tuple[DQN, dict[str, Any]]:

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from distill.atari import Cartridge
 from distill.cli import main
+from distill.play_log import LogWriter
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -25,14 +27,48 @@ def test_ci_runs_what_the_readme_says():
     """`.ci/run` installs and tests as the README does, and runs the slow tests too."""
     lines = (ROOT / ".ci" / "run").read_text().splitlines()
     assert 'pip install -q -e ".[test]"' in lines
-    assert {"pytest", "pytest -m slow"} <= set(lines)
+    assert {"pytest", "pytest -m slow -rs"} <= set(lines)
+
+
+@pytest.fixture(scope="module")
+def starts(tmp_path_factory) -> Path:
+    """What the README's `draw-starts` makes, but of one episode."""
+    path = tmp_path_factory.mktemp("starts") / "pong.starts"
+    main(["draw-starts", "pong", "--out", str(path), "--episodes", "1", "--epsilon", "1", "--count", "3"])
+    return path
 
 
 @pytest.mark.parametrize("command", [command for command in COMMANDS if command.startswith("fit")])
-def test_a_fit_command_runs_shrunken(command, workdir):
+def test_a_fit_command_runs_shrunken(command, workdir, starts):
     """Each `fit` in the README runs, given conf/debug.yaml."""
-    main([*shlex.split(command), "--config", "conf/debug.yaml"])
+    (workdir / "pong.starts").symlink_to(starts)
+    shrunken = ["--config", "conf/debug.yaml"]
+    if "callbacks" in command:
+        shrunken.append("--trainer.callbacks.max_frames=1000")
+    main([*shlex.split(command), *shrunken])
     assert list((workdir / "runs").rglob("scores.json"))
+
+
+def test_scores_and_starts_as_in_the_readme(workdir, capsys):
+    """The commands about scores, shortened, run one after the other on the run that the README made."""
+    main(["fit", "--config", "conf/compress.yaml", "--config", "conf/debug.yaml"])
+    short = {
+        "draw-starts": ["--episodes", "1", "--epsilon", "1", "--count", "3"],
+        "evaluate": ["--episodes", "2", "--max_frames", "1000"],
+        "import-starts": ["--count", "10"],
+    }
+    log = LogWriter(workdir / "breakout.txt", "breakout", player="Ada", licence="CC0-1.0")
+    cartridge = Cartridge("breakout")
+    for action in [1, 3, 4, 3] * 25:
+        screen = cartridge.screen
+        log.add(screen, action, cartridge.act(action))
+    log.close()
+    found = [command for command in COMMANDS if command.split()[0] in short]
+    assert {command.split()[0] for command in found} == set(short)
+    for command in found:
+        main([*shlex.split(command), *short[command.split()[0]]])
+    assert {"scores.json", "pong.starts", "pong.mp4", "breakout.starts"} <= {path.name for path in workdir.iterdir()}
+    assert "not human" in capsys.readouterr().out
 
 
 def test_validate_runs_on_the_runs_that_the_readme_made(workdir, capsys):

@@ -181,6 +181,8 @@ def test_validation_scores_the_students_own_play(make_teacher, small):
         ({"updates_per_hour": 7}, "multiple of"),
         ({"memory_hours": 0}, "above 0"),
         ({"epsilon": 1.5}, "between 0 and 1"),
+        ({"epsilon": [(0, 1.0), (4, -0.1)]}, "epsilon is -0.1; it must be between 0 and 1"),
+        ({"epsilon": []}, "there must be one"),
         ({"eval_epsilon": -0.1}, "between 0 and 1"),
         ({"eval_episodes": 0}, "1 or more"),
         ({"num_envs": 0}, "1 or more"),

@@ -74,18 +74,21 @@ def test_no_episodes():
 def test_summary():
     """The interval is that of a mean: centred on it, and as wide as the spread over the root of the number."""
     scores = np.random.default_rng(0).normal(50, 10, size=100)
-    mean, (low, high), episodes = summarise(scores)
+    mean, (low, high), episodes, standard_error, iqm, median, least, most = summarise(scores)
+    assert standard_error == pytest.approx(scores.std(ddof=1) / 10)
+    assert iqm == pytest.approx(np.sort(scores)[25:75].mean())
+    assert (median, least, most) == (np.median(scores), scores.min(), scores.max())
     assert mean == pytest.approx(scores.mean())
     assert episodes == 100
     assert low < mean < high
     assert mean - low == pytest.approx(1.96 * scores.std() / 10, rel=0.1)
     assert high - mean == pytest.approx(1.96 * scores.std() / 10, rel=0.1)
-    assert summarise(scores.copy()) == (mean, (low, high), episodes)
+    assert summarise(scores[::-1]) == summarise(scores)
 
 
 def test_summary_of_one_score():
     """One score is its own mean and interval."""
-    assert summarise(np.array([7.0])) == (7.0, (7.0, 7.0), 1)
+    assert summarise(np.array([7.0])) == (7.0, (7.0, 7.0), 1, 0.0, 7.0, 7.0, 7.0, 7.0)
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,11 @@ from distill.hours import Hour
 from distill.networks import build
 from distill.recording import Recording
 from distill.replay import Steps
-from distill.rollout import EpsilonSchedule, Rules, Unfinished
+from distill.rollout import Rules, Unfinished
+from distill.schedule import Schedule
 from distill.store import Store
 
-RULES = Rules("breakout", 0, 0, 4, 400, EpsilonSchedule(0.3, 0.3, 0), 2000)
+RULES = Rules("breakout", 0, 0, 4, 400, Schedule.of(0.3), 2000)
 
 
 def teacher(seed: int = 0):
@@ -111,8 +112,8 @@ def test_missing_and_damaged_hours_are_played_again(recording, tmp_path, capsys)
         {"rank": 1},
         {"num_envs": 5},
         {"hour_steps": 800},
-        {"epsilon": EpsilonSchedule(0.3, 0.2, 0)},
-        {"epsilon": EpsilonSchedule(0.4, 0.3, 10)},
+        {"epsilon": Schedule.of(0.2)},
+        {"epsilon": Schedule.of([(0, 0.3), (1, 0.2)])},
         {"max_frames": 4000},
     ],
 )

@@ -14,7 +14,7 @@ from distill.atari import Atari
 from distill.networks import build
 from distill.randomness import generator
 from distill.replay import Memory, Steps
-from distill.rollout import Episodes, EpsilonSchedule, Policy, Step, Unfinished, collect, greedy_in, play
+from distill.rollout import Episodes, Policy, Step, Unfinished, collect, greedy_in, play
 
 
 def episodes(count: float = math.inf, seed: int = 0) -> Episodes:
@@ -201,13 +201,6 @@ def test_where_play_stands():
     assert stand.begun == 11
     assert stand.numbers.tolist() == [0, 9, 10]
     assert [actions.tolist() for actions in stand.actions] == [[0, 3, 6, 9, 0, 3, 6, 9], [10], []]
-
-
-@pytest.mark.parametrize(("played", "expected"), [(0, 0.9), (240, 0.5), (480, 0.1), (4800, 0.1)])
-def test_epsilon_falls_linearly_and_stays(played, expected):
-    """Exploration falls from `start` to `end` over `steps`."""
-    assert EpsilonSchedule(0.9, 0.1, 480).at(played) == pytest.approx(expected)
-    assert EpsilonSchedule(0.9, 0.1, 0).at(played) == 0.1
 
 
 def test_lost_lives():

@@ -1,0 +1,75 @@
+"""`HumanStartEvaluation`: the paper's evaluation, from starts that a person reached, while a student learns."""
+
+import lightning as L
+import torch
+from torchmetrics import MeanMetric
+
+from distill import checks, protocol
+from distill.data import ReplayDataModule
+from distill.evaluation import Episodes, score_episodes
+from distill.networks import DQN
+from distill.player import Player
+from distill.rollout import greedy_in
+from distill.starts import Starts
+
+
+class HumanStartEvaluation(L.Callback):
+    """Scores the trained network from recorded starts, and its teacher once; changes nothing of what is learned.
+
+    Logs `val/human_start_score`, the mean score since the hand-over, and, where there is a teacher,
+    `val/human_start_ratio`, that score as a share of the teacher's from the same starts; not a number where the
+    teacher's is 0 or less. Starts are dealt out to the ranks.
+
+    Args:
+        starts: A file that `import-starts` or `draw-starts` wrote.
+        every_hours: Simulated hours between two evaluations, 1 or more; the run's last hour always ends in one.
+        epsilon: Probability of a random action, 0 to 1; the paper's is 0.05.
+        max_frames: Longest episode in frames, those before the start included.
+
+    Raises:
+        ValueError: for a file that is damaged or of another game, and for values out of their range.
+    """
+
+    def __init__(
+        self,
+        starts: str,
+        every_hours: int = 1,
+        epsilon: float = protocol.EPSILON,
+        max_frames: int = protocol.MAX_FRAMES,
+    ) -> None:
+        checks.at_least(1, every_hours=every_hours, max_frames=max_frames)
+        checks.between(0, 1, epsilon=epsilon)
+        self.starts = Starts.load(starts)
+        self.every_hours = every_hours
+        self.epsilon = epsilon
+        self.max_frames = max_frames
+        self.teacher_score: float | None = None
+
+    def check_run(self, model: Player) -> None:
+        """Refuse starts of another game; the command line asks before the run begins."""
+        if self.starts.game != model.game:
+            raise ValueError(f"the starts are of {self.starts.game}; starts of {model.game} are needed")
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: Player) -> None:
+        """Score the network, if an evaluation is due."""
+        hours = trainer.current_epoch + 1
+        if hours % self.every_hours and hours != trainer.max_epochs:
+            return
+        score = self.score(pl_module.network, trainer, pl_module.device)
+        pl_module.log("val/human_start_score", score)
+        data: ReplayDataModule = trainer.datamodule
+        if data.teacher is not None:
+            if self.teacher_score is None:
+                self.teacher_score = self.score(data.teacher, trainer, pl_module.device)
+            ratio = score / self.teacher_score if self.teacher_score > 0 else float("nan")
+            pl_module.log("val/human_start_ratio", ratio)
+
+    def score(self, network: DQN, trainer: L.Trainer, device: torch.device) -> float:
+        """Play from this rank's share of the starts; give the mean score of all ranks' episodes."""
+        numbers = tuple(range(trainer.global_rank, len(self.starts.starts), trainer.world_size))
+        rules = Episodes(self.starts.game, numbers, trainer.datamodule.seed, self.epsilon, self.max_frames)
+        mean = MeanMetric().to(device)
+        if numbers:
+            played = score_episodes(greedy_in(network), rules._replace(starts=self.starts))
+            mean.update(torch.from_numpy(played).float())
+        return float(mean.compute())

@@ -1,0 +1,38 @@
+"""Arguments refused in one line: what is wrong, and what is allowed. Each raises a `ValueError`."""
+
+from collections.abc import Iterable
+
+
+def at_least(low: float, **values: float) -> None:
+    """Refuse what is below a bound."""
+    for name, value in values.items():
+        if not value >= low:
+            raise ValueError(f"{name} is {value}; it must be {low} or more")
+
+
+def above_zero(hint: str = "", **values: float) -> None:
+    """Refuse 0, and what is below it."""
+    for name, value in values.items():
+        if not value > 0:
+            raise ValueError(f"{name} is {value}; it must be above 0{hint}")
+
+
+def between(low: float, high: float, **values: float) -> None:
+    """Refuse what is outside two bounds."""
+    for name, value in values.items():
+        if not low <= value <= high:
+            raise ValueError(f"{name} is {value}; it must be between {low} and {high}")
+
+
+def one_of(choices: Iterable[str], **values: str) -> None:
+    """Refuse a name that is not among the choices."""
+    choices = list(choices)
+    for name, value in values.items():
+        if value not in choices:
+            raise ValueError(f"{name} {value!r} is unknown; choose one of {', '.join(choices)}")
+
+
+def multiple(name: str, value: int, of: str, unit: int) -> None:
+    """Refuse what is no multiple of a unit."""
+    if value % unit:
+        raise ValueError(f"{name} is {value}; it must be a multiple of {of}, {unit}")

@@ -1,0 +1,125 @@
+"""`python -m distill evaluate`: what a network scores, and what that means."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from distill import checks, protocol
+from distill.evaluation import Episodes, Played, random_score, summarise
+from distill.film import check as check_film
+from distill.film import film
+from distill.report import compare, play_with_bar, write_scores
+from distill.rollout import greedy_in
+from distill.starts import Starts
+from distill.weights import load_network, load_teacher
+
+FEW_GAMES = 30
+"""From no-op starts, a player without anything random plays at most about so many different games."""
+
+
+def evaluate(
+    weights: str,
+    starts: str = "noop",
+    episodes: int | None = None,
+    epsilon: float = protocol.EPSILON,
+    sticky: float = 0.0,
+    max_frames: int = protocol.MAX_FRAMES,
+    seed: int = 0,
+    teacher: str | None = None,
+    json: str | None = None,
+    video: str | None = None,
+) -> None:
+    """Score a network, from no-op starts or from those of a file.
+
+    Args:
+        weights: A shipped teacher's name, a weight file, or a run's checkpoint.
+        starts: A file of starts; `noop` means up to 30 no-ops.
+        episodes: How many, 1 or more; by default 30, or each start of the file once.
+        epsilon: Probability of a random action, 0 to 1.
+        sticky: Probability that the emulator repeats the last action for a frame, 0 to 1; only from no-op starts.
+        max_frames: Longest episode in frames, above 0; what was played before a start counts.
+        seed: Of the episodes, 0 or more.
+        teacher: Whom to compare with: as `weights`; plays the same episodes.
+        json: A file for the figures.
+        video: A file for the first episode, `.mp4`.
+    """
+    checks.between(0, 1, epsilon=epsilon, sticky=sticky)
+    checks.at_least(1, max_frames=max_frames, episodes=1 if episodes is None else episodes)
+    checks.at_least(0, seed=seed)
+    network, header = load_network(weights)
+    game = header["game"]
+    begin = None if starts == "noop" else Starts.load(starts, game)
+    number = episodes or (protocol.EVAL_EPISODES if begin is None else len(begin.starts))
+    rules = Episodes(game, tuple(range(number)), seed, epsilon, max_frames, sticky, begin)
+    other = load_teacher(teacher, game, network.num_actions)[0] if teacher else None
+    if video is not None:
+        check_film(rules, Path(video))
+    if begin is None and epsilon == sticky == 0:
+        print(
+            f"warning: with nothing random there are at most about {FEW_GAMES} different games; epsilon or sticky "
+            "actions make more",
+            file=sys.stderr,
+        )
+    figures: dict[str, Any] = {"weights": weights, "game": game, "protocol": rules.described, "seed": seed}
+    figures |= facts(play_with_bar(network, rules, "playing"))
+    normalise(figures, rules)
+    if other is not None:
+        figures["teacher"] = {"weights": teacher, **facts(play_with_bar(other, rules, "the teacher is playing"))}
+        figures |= compare(figures["mean"], figures["teacher"]["mean"], random_score(rules))
+    print_figures(figures)
+    if json is not None:
+        write_scores(Path(json), figures)
+    if video is not None:
+        film(greedy_in(network), rules, Path(video))
+
+
+def facts(played: Played) -> dict[str, Any]:
+    """Sum up what was played."""
+    return {
+        **summarise(played.scores)._asdict(),
+        "distinct_episodes": len(np.unique(played.fingerprints)),
+        "scores": played.scores.tolist(),
+    }
+
+
+def normalise(figures: dict[str, Any], rules: Episodes) -> None:
+    """Add (score - random) / (human - random), with the published scores of random and human players that fit."""
+    noop = rules.starts is None
+    table = protocol.NOOP_SCORES if noop else protocol.HUMAN_START_SCORES
+    if rules.game not in table:
+        return
+    random, human, _ = table[rules.game]
+    figures["human_normalised"] = (figures["mean"] - random) / (human - random)
+    figures["human_normalised_by"] = (
+        "no-op starts, Mnih et al. 2015" if noop else "human starts, Nair et al. 2015, whose starts were others"
+    )
+
+
+def print_figures(figures: dict[str, Any]) -> None:
+    """Print a table: the network, and its teacher beside it where there is one."""
+    columns = [figures, figures["teacher"]] if "teacher" in figures else [figures]
+    table = Table(title=f"{figures['game']}: {figures['protocol']}")
+    table.add_column("")
+    for column in columns:
+        table.add_column(Path(column["weights"]).name, justify="right")
+    rows = {
+        "mean score": lambda of: f"{of['mean']:.2f}",
+        "standard error": lambda of: f"{of['standard_error']:.2f}",
+        "95% interval": lambda of: "{:.2f} to {:.2f}".format(*of["interval95"]),
+        "interquartile mean": lambda of: f"{of['iqm']:.2f}",
+        "median": lambda of: f"{of['median']:g}",
+        "lowest and highest": lambda of: f"{of['min']:g} and {of['max']:g}",
+        "episodes, of them distinct": lambda of: f"{of['episodes']}, {of['distinct_episodes']}",
+    }
+    for row, show in rows.items():
+        table.add_row(row, *map(show, columns))
+    if "human_normalised" in figures:
+        table.add_row(f"human-normalised\n({figures['human_normalised_by']})", f"{figures['human_normalised']:.1%}")
+    for name, row in (("ratio", "share of the teacher's score"), ("random_adjusted_ratio", "the same, above random")):
+        if figures.get(name) is not None:
+            table.add_row(row, f"{figures[name]:.1%}")
+    Console(highlight=False).print(table)

@@ -1,0 +1,71 @@
+"""Stable-Baselines3 at the same work: the rival that most people would use instead."""
+
+import time
+import warnings
+
+from distill.networks import DQN
+
+
+class StableBaselines3:
+    """Its DQN: the `predict` loop over 8 environments, the replay buffer, and `evaluate_policy`.
+
+    Args:
+        game: ALE name.
+        network: Whose weights it plays with.
+        steps: Steps of one turn of play, over all environments.
+
+    Raises:
+        ImportError: where it is not installed.
+    """
+
+    num_envs = 8
+
+    def __init__(self, game: str, network: DQN, steps: int) -> None:
+        from stable_baselines3 import DQN as Model
+
+        self.game = game
+        self.envs = self._environments(self.num_envs)
+        self.model = Model("CnnPolicy", self.envs, buffer_size=800)
+        policy = self.model.q_net
+        layers = [*(policy.features_extractor.cnn[place] for place in (0, 2, 4)), policy.features_extractor.linear[0]]
+        ours = (network.conv1, network.conv2, network.conv3, network.fc1, network.out)
+        for theirs, one in zip([*layers, policy.q_net[0]], ours, strict=True):
+            theirs.load_state_dict(one.state_dict())
+        self.seen = self.envs.reset()
+        self.steps = steps
+
+    def _environments(self, num_envs: int) -> object:
+        from stable_baselines3.common.env_util import make_atari_env
+        from stable_baselines3.common.vec_env import VecFrameStack
+
+        name = "".join(word.capitalize() for word in self.game.split("_"))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            # Its wrappers end an episode with a life, and its evaluation counts on to the game's end.
+            return VecFrameStack(make_atari_env(f"{name}NoFrameskip-v4", n_envs=num_envs), n_stack=4)
+
+    def play(self) -> float:
+        """Play, and return steps a second."""
+        start = time.perf_counter()
+        for _ in range(self.steps // self.num_envs):
+            actions, _ = self.model.predict(self.seen)
+            self.seen, *_ = self.envs.step(actions)
+        return self.steps / (time.perf_counter() - start)
+
+    def evaluate(self, episodes: int) -> tuple[float, float]:
+        """Score it by `evaluate_policy` with one environment; return episodes a second, and the mean score."""
+        from stable_baselines3.common.evaluation import evaluate_policy
+
+        environment = self._environments(1)
+        start = time.perf_counter()
+        mean, _ = evaluate_policy(self.model, environment, n_eval_episodes=episodes)
+        seconds = time.perf_counter() - start
+        environment.close()
+        return episodes / seconds, float(mean)
+
+    @property
+    def bytes_per_state(self) -> float:
+        """What its replay buffer takes for a step: each array that it holds, over its length."""
+        buffer = self.model.replay_buffer
+        arrays = (buffer.observations, buffer.next_observations, buffer.actions, buffer.rewards, buffer.dones)
+        return sum(array.nbytes for array in arrays) / (buffer.buffer_size * self.num_envs)

@@ -1,0 +1,178 @@
+"""Where an episode may begin: starts that a player reached, each kept as the actions that lead there.
+
+A start is (game, cartridge, emulator seed, one action for each frame since a freshly loaded game, a hash of the screen
+there). No emulator state is kept: it does not survive a change of the emulator, and that of Q*bert not even a restore.
+Starts of human players are what the paper evaluates from (section 4 of Rusu et al. 2016, after Nair et al. 2015): 100
+positions a game, from the first 20% of an episode. DeepMind's own were never published.
+"""
+
+import hashlib
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import UInt8
+
+from distill import checks
+from distill.atari import ALL_ACTIONS, Cartridge, rom_md5
+from distill.packing import pack, unpack
+from distill.randomness import generator
+from distill.store import seal, unseal, write_atomically
+
+COUNT = 100
+"""Positions of a game, in the paper."""
+FIRST_SHARE = 0.2
+"""Of an episode, from which they are drawn."""
+
+
+class Start(NamedTuple):
+    """A position in a game."""
+
+    actions: UInt8[np.ndarray, " F"]
+    """One for each frame before it, 0 to 17, 1 or more."""
+    screen: str
+    """Hash of what is seen there; see `screen_hash`."""
+
+
+class Episode(NamedTuple):
+    """A player's episode, from a freshly loaded game."""
+
+    actions: UInt8[np.ndarray, " F"]
+    """One for each frame that can be vouched for."""
+    frames: int
+    """Of the whole episode, F or more."""
+
+
+@dataclass(frozen=True)
+class Starts:
+    """Starts of one game.
+
+    Args:
+        game: ALE name.
+        player: Who played up to there.
+        human: Whether that was a person.
+        licence: Under which the recording may be used.
+        starts: The positions, 1 or more.
+        seed: Of the emulator.
+        rom_md5: The cartridge's; that of the installed one by default.
+        ale_py: The emulator's version; the installed one's by default.
+    """
+
+    game: str
+    player: str
+    human: bool
+    licence: str
+    starts: tuple[Start, ...]
+    seed: int = 0
+    rom_md5: str = ""
+    ale_py: str = ""
+
+    def __post_init__(self) -> None:
+        cartridge = rom_md5(self.game)
+        if self.rom_md5 not in ("", cartridge):
+            raise ValueError(
+                f"these starts of {self.game} need the cartridge with md5 {self.rom_md5}; installed is {cartridge}"
+            )
+        if not self.starts:
+            raise ValueError(f"there are no starts of {self.game}; there must be one or more")
+        for number, start in enumerate(self.starts):
+            if len(start.actions) == 0 or start.actions.max() >= ALL_ACTIONS:
+                raise ValueError(
+                    f"start {number} of {self.game} has actions {sorted(set(start.actions.tolist()))}; there must be "
+                    f"one or more, from 0 to {ALL_ACTIONS - 1}"
+                )
+        object.__setattr__(self, "rom_md5", cartridge)
+        object.__setattr__(self, "ale_py", self.ale_py or version("ale-py"))
+
+    @property
+    def described(self) -> str:
+        """Say in a few words whose starts these are."""
+        return f"{len(self.starts)} starts played by {self.player}" + ("" if self.human else ", not human")
+
+    def to_bytes(self) -> bytes:
+        """Pack them."""
+        actions = [start.actions for start in self.starts]
+        arrays = {"actions": np.concatenate(actions), "frames": np.array([len(one) for one in actions])}
+        names = ("game", "player", "human", "licence", "seed", "rom_md5", "ale_py")
+        header = {name: getattr(self, name) for name in names}
+        return pack(arrays, {**header, "screens": [start.screen for start in self.starts]})
+
+    def save(self, path: Path) -> None:
+        """Write a file, whole or not at all."""
+        write_atomically(path, seal(self.to_bytes()))
+
+    @classmethod
+    def load(cls, path: str | Path, game: str | None = None) -> "Starts":
+        """Read a file.
+
+        Args:
+            path: The file.
+            game: The game that they must be of; None takes any.
+
+        Raises:
+            ValueError: for a file that is missing, cut, foreign, or of another game or cartridge.
+        """
+        try:
+            arrays, header = unpack(unseal(Path(path).read_bytes()))
+            screens: list[str] = header.pop("screens")
+            actions = np.split(arrays["actions"], np.cumsum(arrays["frames"])[:-1])
+        except (OSError, ValueError, KeyError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise ValueError(
+                f"{path} is no whole file of starts ({reason}); allowed are those that `import-starts` and "
+                "`draw-starts` write"
+            ) from error
+        if game not in (None, header["game"]):
+            raise ValueError(f"{path} holds starts of {header['game']}; starts of {game} are needed")
+        return cls(**header, starts=tuple(itertools.starmap(Start, zip(actions, screens, strict=True))))
+
+
+def screen_hash(screen: UInt8[np.ndarray, "210 160"]) -> str:
+    """Hash a grey screen."""
+    return hashlib.sha256(np.ascontiguousarray(screen).tobytes()).hexdigest()
+
+
+def draw(game: str, episodes: Sequence[Episode], *, count: int = COUNT, seed: int = 0, **whose: Any) -> Starts:
+    """Draw starts from the first fifth of each episode, each frame being as likely as any other, none twice.
+
+    Args:
+        game: ALE name.
+        episodes: What was played, all from a freshly loaded game.
+        count: How many, 1 or more.
+        seed: Of the drawing, 0 or more.
+        whose: Further fields of `Starts`.
+
+    Raises:
+        ValueError: where the episodes do not have so many frames, or one ends earlier than it should.
+    """
+    checks.at_least(1, count=count)
+    checks.at_least(0, seed=seed)
+    places = [
+        (number, frame)
+        for number, (actions, frames) in enumerate(episodes)
+        for frame in range(1, min(len(actions), int(FIRST_SHARE * frames)) + 1)
+    ]
+    if len(places) < count:
+        raise ValueError(
+            f"count is {count}, but the first {FIRST_SHARE:.0%} of {len(episodes)} episodes of {game} are "
+            f"{len(places)} frames; record more"
+        )
+    chosen = sorted(generator(seed, "starts", game).choice(len(places), size=count, replace=False).tolist())
+    starts: list[Start] = []
+    cartridge, played, at = Cartridge(game), 0, -1
+    for number, frame in (places[place] for place in chosen):
+        actions = episodes[number].actions
+        if number != at:
+            cartridge.restart()
+            played, at = 0, number
+        for action in actions[played:frame].tolist():
+            cartridge.act(action)
+        if cartridge.over:
+            raise ValueError(f"episode {number} of {game} ends within its first {frame} frames")
+        played = frame
+        starts.append(Start(actions[:frame].astype(np.uint8), screen_hash(cartridge.screen)))
+    return Starts(game, starts=tuple(starts), **whose)

@@ -1,0 +1,117 @@
+"""Evaluation from starts while a student learns."""
+
+import csv
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+import torch
+
+from callbacks.human_start import HumanStartEvaluation
+from distill.cli import main
+from distill.evaluation import Episodes, score_episodes
+from distill.rollout import greedy_in
+from distill.starts import Starts
+from distill.weights import load_network
+
+
+@pytest.fixture(scope="module")
+def starts(make_teacher, tmp_path_factory) -> str:
+    path = str(tmp_path_factory.mktemp("starts") / "pong.starts")
+    main(["draw-starts", make_teacher("pong", seed=1), "--out", path, "--episodes", "1", "--count", "4"])
+    return path
+
+
+def run(folder: str, *more: str) -> dict[str, torch.Tensor]:
+    config = ["--config", "conf/compress.yaml", "--config", "conf/debug.yaml", "--run_dir", folder]
+    main(["fit", *config, "--data.store", "hours", *more])
+    return load_network(f"{folder}/student.safetensors")[0].state_dict()
+
+
+def metrics(folder) -> list[dict[str, str]]:
+    return list(csv.DictReader((folder / "metrics.csv").read_text().splitlines()))
+
+
+def test_it_scores_and_changes_nothing(starts, workdir):
+    """The student's weights are bit-equal with and without it; score and share of the teacher's score are logged."""
+    callback = ["--trainer.callbacks+=callbacks.human_start.HumanStartEvaluation"]
+    options = [f"--trainer.callbacks.starts={starts}", "--trainer.callbacks.max_frames=700"]
+    plain, watched = run("plain"), run("watched", *callback, *options)
+    assert all(torch.equal(plain[name], watched[name]) for name in plain)
+    rows = [row for row in metrics(workdir / "watched") if row["val/human_start_score"]]
+    assert [row["epoch"] for row in rows] == ["0", "1"]
+    rules = Episodes("pong", tuple(range(4)), 0, max_frames=700, starts=Starts.load(starts))
+    student, _ = load_network("watched/student.safetensors")
+    teacher, _ = load_network("pong")
+    score, best = (score_episodes(greedy_in(network), rules).mean() for network in (student, teacher))
+    assert float(rows[-1]["val/human_start_score"]) == pytest.approx(score)
+    if best > 0:
+        assert float(rows[-1]["val/human_start_ratio"]) == pytest.approx(score / best)
+
+
+def test_it_waits_for_its_hours(starts, workdir):
+    """It scores every so many hours, and after the last."""
+    more = ["--trainer.max_epochs=3", "--trainer.callbacks+=callbacks.human_start.HumanStartEvaluation"]
+    more += [f"--trainer.callbacks.starts={starts}", "--trainer.callbacks.max_frames=700"]
+    run("run", *more, "--trainer.callbacks.every_hours=2")
+    assert [row["epoch"] for row in metrics(workdir / "run") if row["val/human_start_score"]] == ["1", "2"]
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (["starts=nowhere"], "no whole file of starts"),
+        (["starts=STARTS", "every_hours=0"], "every_hours is 0"),
+        (["starts=STARTS", "epsilon=2"], "epsilon is 2"),
+    ],
+)
+def test_mistakes_are_one_line(starts, workdir, options, reason, capsys):
+    """A missing file and values out of range are refused before anything is played."""
+    args = ["--trainer.callbacks+=callbacks.human_start.HumanStartEvaluation"]
+    args += [f"--trainer.callbacks.{option.replace('STARTS', starts)}" for option in options]
+    with pytest.raises(SystemExit) as stop:
+        main(["fit", "--config", "conf/compress.yaml", *args])
+    assert stop.value.code == 2
+    error = capsys.readouterr().err
+    assert reason in error
+    assert error.count("\n") == 1
+    assert not (workdir / "runs").exists()
+
+
+def test_starts_of_another_game_are_refused(starts, workdir, capsys):
+    """They are refused before anything is played."""
+    args = ["--trainer.callbacks+=callbacks.human_start.HumanStartEvaluation", f"--trainer.callbacks.starts={starts}"]
+    with pytest.raises(SystemExit) as stop:
+        main(["fit", "--config", "conf/teacher_fast.yaml", "--data.game", "breakout", *args])
+    assert stop.value.code == 2
+    assert "starts are of pong; starts of breakout are needed" in capsys.readouterr().err
+
+
+def test_a_teacher_that_learns_is_scored_too(starts, workdir):
+    """Without a teacher of its own, a module has a score and no share."""
+    args = ["--trainer.callbacks+=callbacks.human_start.HumanStartEvaluation", f"--trainer.callbacks.starts={starts}"]
+    config = ["--config", "conf/teacher_fast.yaml", "--config", "conf/debug.yaml", "--run_dir", "run"]
+    main(["fit", *config, *args, "--trainer.callbacks.max_frames=700", "--trainer.max_epochs=1"])
+    (row,) = (row for row in metrics(workdir / "run") if row["val/human_start_score"])
+    assert "val/human_start_ratio" not in row
+    assert HumanStartEvaluation(starts).teacher_score is None
+
+
+@pytest.mark.slow
+def test_two_processes_share_the_starts(starts, workdir):
+    """Two processes play some of the starts each, and log the mean of all."""
+    odd = Starts.load(starts)
+    replace(odd, starts=odd.starts[:3]).save(workdir / "odd.starts")
+    args = ["--config", "conf/compress.yaml", "--config", "conf/debug.yaml", "--run_dir", "run"]
+    args += ["--trainer.accelerator", "cpu", "--trainer.devices", "2", "--trainer.strategy", "ddp"]
+    args += ["--trainer.callbacks+=callbacks.human_start.HumanStartEvaluation"]
+    args += ["--trainer.callbacks.starts=odd.starts", "--trainer.callbacks.max_frames=1500"]
+    command = [sys.executable, "-m", "distill", "fit", *args]
+    done = subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    row = [row for row in metrics(workdir / "run") if row["val/human_start_score"]][-1]
+    rules = Episodes("pong", (0, 1, 2), 0, max_frames=1500, starts=Starts.load("odd.starts"))
+    scores = score_episodes(greedy_in(load_network("run/student.safetensors")[0]), rules)
+    assert float(row["val/human_start_score"]) == pytest.approx(scores.mean())

@@ -1,0 +1,186 @@
+"""The `evaluate` command: figures, files, comparisons, refusals."""
+
+import json
+import warnings
+
+import numpy as np
+import pytest
+import torch
+
+from distill.atari import Cartridge
+from distill.cli import main
+from distill.evaluation import Episodes, play_episodes, score_episodes
+from distill.rollout import greedy_in
+from distill.starts import Start, Starts, screen_hash
+from distill.weights import load_network
+
+SHORT = ["--max_frames", "400", "--episodes", "3"]
+
+
+@pytest.fixture(scope="module")
+def teachers(make_teacher) -> dict[str, str]:
+    return {game: make_teacher(game) for game in ("breakout", "pong")}
+
+
+@pytest.fixture(scope="module")
+def starts(teachers, tmp_path_factory) -> str:
+    path = str(tmp_path_factory.mktemp("starts") / "breakout.starts")
+    main(["draw-starts", teachers["breakout"], "--out", path, "--episodes", "2", "--count", "5"])
+    return path
+
+
+def evaluated(tmp_path, *args: str) -> dict:
+    main(["evaluate", *args, "--json", str(tmp_path / "figures.json")])
+    return json.loads((tmp_path / "figures.json").read_text())
+
+
+def test_the_figures_are_those_of_the_episodes(teachers, tmp_path, capsys):
+    """Every figure is what NumPy makes of the scores, which are those of the evaluation's episodes."""
+    figures = evaluated(tmp_path, teachers["breakout"], "--max_frames", "1200", "--episodes", "9", "--seed", "5")
+    network, _ = load_network(teachers["breakout"])
+    scores = score_episodes(greedy_in(network), Episodes("breakout", tuple(range(9)), 5, max_frames=1200))
+    assert figures["scores"] == scores.tolist()
+    assert figures["episodes"] == 9
+    assert figures["mean"] == pytest.approx(scores.mean())
+    assert figures["standard_error"] == pytest.approx(scores.std(ddof=1) / 3)
+    assert figures["median"] == np.median(scores)
+    assert (figures["min"], figures["max"]) == (scores.min(), scores.max())
+    assert figures["iqm"] == pytest.approx(np.sort(scores)[2:7].mean())
+    assert figures["interval95"][0] <= figures["mean"] <= figures["interval95"][1]
+    assert figures["human_normalised"] == pytest.approx((scores.mean() - 1.7) / (31.8 - 1.7))
+    assert "Mnih et al. 2015" in capsys.readouterr().out
+
+
+def test_one_seed_gives_one_file(teachers, starts, tmp_path):
+    """Two evaluations with one seed write the same bytes, from no-ops and from starts; another seed writes others."""
+    for more in ([], ["--starts", starts]):
+        written = []
+        for seed in ("1", "1", "2"):
+            evaluated(tmp_path, teachers["breakout"], *SHORT, *more, "--seed", seed)
+            written.append((tmp_path / "figures.json").read_text().replace(f'"seed": {seed}', ""))
+        assert written[0] == written[1] != written[2]
+
+
+def test_each_start_is_played_once(teachers, starts, tmp_path, capsys):
+    """With a file of starts an episode begins at each; the table and the file say that no person played them."""
+    figures = evaluated(tmp_path, teachers["breakout"], "--starts", starts, "--max_frames", "400")
+    assert figures["episodes"] == figures["distinct_episodes"] == 5
+    assert "not human" in figures["protocol"]
+    assert "not human" in " ".join(capsys.readouterr().out.split())
+    assert figures["human_normalised"] == pytest.approx((figures["mean"] - 1.6) / (27.9 - 1.6))
+    assert "whose starts were others" in figures["human_normalised_by"]
+
+
+def test_starts_are_used_round_and_round(teachers, starts, monkeypatch):
+    """More episodes than starts begin again at the first; how many are handed over together changes nothing."""
+    policy = greedy_in(load_network(teachers["breakout"])[0])
+    rules = Episodes("breakout", tuple(range(7)), 0, epsilon=0.0, max_frames=600, starts=Starts.load(starts))
+    found = play_episodes(policy, rules)
+    assert found.fingerprints[:2].tolist() == found.fingerprints[5:].tolist()
+    assert len(set(found.fingerprints.tolist())) == 5
+    monkeypatch.setattr("distill.evaluation.MAX_HANDED_OVER", 3)
+    again = play_episodes(policy, rules)
+    assert again.scores.tolist() == found.scores.tolist()
+    assert again.fingerprints.tolist() == found.fingerprints.tolist()
+
+
+def test_points_before_the_hand_over_do_not_count():
+    """The score is that of the whole episode less what was scored before the hand-over."""
+    shoot = np.random.default_rng(0).choice([1, 3, 4], size=1000).astype(np.uint8)
+    cartridge = Cartridge("space_invaders")
+    before = sum(cartridge.act(action) for action in shoot.tolist())
+    start = Start(shoot, screen_hash(cartridge.screen))
+    after = 0
+    while not cartridge.over:
+        after += cartridge.act(1)
+    whose = {"player": "chance", "human": False, "licence": "none"}
+    starts = Starts("space_invaders", starts=(start,), **whose)
+    fire = lambda observations: np.eye(6, dtype=np.float32)[[1] * len(observations)]  # noqa: E731
+    assert before > 0 < after
+    assert score_episodes(fire, Episodes("space_invaders", (0,), 0, epsilon=0.0, starts=starts)).tolist() == [after]
+
+
+def test_a_student_beside_its_teacher(teachers, tmp_path):
+    """With a teacher, both shares of its score are given; equal networks have equal scores."""
+    figures = evaluated(tmp_path, teachers["breakout"], *SHORT, "--teacher", teachers["breakout"], "--epsilon", "1")
+    assert figures["teacher"]["mean"] == figures["mean"]
+    assert figures["random"] == 1.7
+    if figures["mean"] > 1.7:
+        assert figures["ratio"] == figures["random_adjusted_ratio"] == 1
+
+
+def test_a_checkpoint_scores_like_its_weight_file(workdir):
+    """A run's checkpoint and the file it leaves hold the same network."""
+    main(["fit", "--config", "conf/compress.yaml", "--config", "conf/debug.yaml", "--run_dir", "run"])
+    found = [
+        evaluated(workdir, f"run/{file}", *SHORT)["scores"] for file in ("checkpoints/last.ckpt", "student.safetensors")
+    ]
+    assert found[0] == found[1]
+
+
+def test_a_pickle_that_would_run_code_is_refused(tmp_path, capsys):
+    """A checkpoint is never unpickled."""
+
+    class Bomb:
+        def __reduce__(self):
+            return open, (str(tmp_path / "boom"), "w")
+
+    torch.save({"state_dict": Bomb()}, tmp_path / "bomb.ckpt")
+    with pytest.raises(SystemExit):
+        main(["evaluate", str(tmp_path / "bomb.ckpt")])
+    error = capsys.readouterr().err
+    assert "is no checkpoint of this project" in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "boom").exists()
+
+
+def test_few_different_games_are_warned_of(teachers, capsys):
+    """Greedy play without sticky actions warns, and says how many episodes were distinct; sticky actions differ."""
+    args = ["evaluate", teachers["breakout"], "--max_frames", "40", "--episodes", "40", "--epsilon", "0"]
+    main(args)
+    assert "at most about 30 different games" in capsys.readouterr().err
+    main([*args, "--sticky", "0.5"])
+    assert "different games" not in capsys.readouterr().err
+
+
+def test_a_video_shows_the_first_episode(teachers, starts, tmp_path):
+    """The video has a picture for each frame that the network played; its first is the game's."""
+    imageio = pytest.importorskip("imageio.v2")
+    args = ["--max_frames", "200", "--episodes", "1", "--starts", starts]
+    main(["evaluate", teachers["breakout"], *args, "--video", str(tmp_path / "v.mp4")])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        frames = [*imageio.get_reader(tmp_path / "v.mp4").iter_data()]
+    assert len(frames) == 200 - len(Starts.load(starts).starts[0].actions)
+    assert frames[0].shape == (630, 480, 3)
+    assert list(tmp_path.iterdir()) == [tmp_path / "v.mp4"]
+
+
+@pytest.mark.parametrize(
+    ("args", "reason"),
+    [
+        (["nothing"], "neither a file nor a shipped teacher"),
+        (["BREAKOUT", "--epsilon", "1.5"], "epsilon is 1.5"),
+        (["BREAKOUT", "--sticky", "-1"], "sticky is -1"),
+        (["BREAKOUT", "--episodes", "0"], "episodes is 0"),
+        (["BREAKOUT", "--max_frames", "0"], "max_frames is 0"),
+        (["BREAKOUT", "--starts", "nowhere"], "no whole file of starts"),
+        (["PONG", "--starts", "STARTS"], "starts of breakout; starts of pong are needed"),
+        (["BREAKOUT", "--starts", "STARTS", "--sticky", "0.25"], "with recorded starts it must be 0"),
+        (["BREAKOUT", "--starts", "STARTS", "--max_frames", "1"], "max_frames is 1 and must be above that"),
+        (["BREAKOUT", "--teacher", "PONG"], "plays pong, not breakout"),
+        (["BREAKOUT", "--video", "film.gif"], "must end in .mp4"),
+        (["BREAKOUT", "--video", "film.mp4", "--sticky", "0.25"], "a video needs 0"),
+        (["BREAKOUT", "--episode", "3"], "episode"),
+    ],
+)
+def test_mistakes_are_one_line(teachers, starts, args, reason, capsys):
+    """Each mistake is one line and exit code 2, before any score is printed."""
+    names = {"BREAKOUT": teachers["breakout"], "PONG": teachers["pong"], "STARTS": starts}
+    with pytest.raises(SystemExit) as stop:
+        main(["evaluate", *(names.get(arg, arg) for arg in args)])
+    assert stop.value.code == 2
+    streams = capsys.readouterr()
+    assert reason in streams.err
+    assert streams.err.count("\n") == 1
+    assert streams.out == ""
