@@ -3,6 +3,7 @@
 import time
 import warnings
 
+from distill import protocol
 from distill.networks import DQN
 
 
@@ -57,9 +58,11 @@ class StableBaselines3:
         from stable_baselines3.common.evaluation import evaluate_policy
 
         environment = self._environments(1)
+        self.model.exploration_rate = protocol.EPSILON  # as we play: a random action makes a game longer
         start = time.perf_counter()
-        mean, _ = evaluate_policy(self.model, environment, n_eval_episodes=episodes)
+        mean, _ = evaluate_policy(self.model, environment, n_eval_episodes=episodes, deterministic=False)
         seconds = time.perf_counter() - start
+        self.model.exploration_rate = 0.0
         environment.close()
         return episodes / seconds, float(mean)
 
