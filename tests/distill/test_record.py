@@ -80,7 +80,7 @@ def test_a_person_plays(screen, tmp_path):
     assert recorder.wait(timeout=30) == 0
     _, rows = read(path)
     first = [row for row in rows if row.episode == "0"]
-    assert {row.action for row in first} >= {0, 1, 3}
+    assert {row.action for row in first} >= {1, 3}
     assert f"episode 0: {sum(row.reward for row in first)}\n{len(rows):,} frames in {path}\n" == said.read_text()
     for verified in verify("breakout", rows, lambda row: None):
         assert verified.diverges == ""
