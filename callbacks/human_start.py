@@ -47,8 +47,7 @@ class HumanStartEvaluation(L.Callback):
 
     def check_run(self, model: Player) -> None:
         """Refuse starts of another game; the command line asks before the run begins."""
-        if self.starts.game != model.game:
-            raise ValueError(f"the starts are of {self.starts.game}; starts of {model.game} are needed")
+        self.starts.check_game(model.game)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: Player) -> None:
         """Score the network, if an evaluation is due."""

@@ -15,7 +15,7 @@ import ale_py
 import gymnasium
 import numpy as np
 from ale_py import roms
-from jaxtyping import Bool, Int, Int32, Int64, UInt8
+from jaxtyping import Bool, Int, Int32, Int64, Integer, UInt8
 
 from distill import checks, protocol
 
@@ -103,6 +103,28 @@ def native(game: str, num_envs: int, *, num_threads: int = 0, **how: Any) -> ale
         use_fire_reset=False,
         **how,
     )
+
+
+def check_actions(game: str, actions: Int64[np.ndarray, " N"]) -> None:
+    """Refuse an action that the game does not have, for which a native environment would wait for ever."""
+    if actions.min() < 0 or actions.max() >= num_actions(game):
+        raise ValueError(f"{game} has actions 0 to {num_actions(game) - 1}, got {actions.tolist()}")
+
+
+def aligned(
+    lists: Sequence[Integer[np.ndarray, " _"]],
+) -> tuple[Int64[np.ndarray, " N"], Int64[np.ndarray, "T N"]]:
+    """Lay out lists of actions, one an environment, so that all end together.
+
+    Returns:
+        When each begins, and what each environment does at each time: no-ops until then.
+    """
+    lengths = np.array([len(one) for one in lists])
+    begins = lengths.max() - lengths
+    padded = np.zeros((lengths.max(), len(lists)), np.int64)
+    for env, one in enumerate(lists):
+        padded[begins[env] :, env] = one
+    return begins, padded
 
 
 class Cartridge:
@@ -233,12 +255,8 @@ class Atari:
         Returns:
             Observations, and lives left; 0 lives where no action was taken.
         """
-        lengths = np.array([len(list_) for list_ in actions])
-        longest = int(lengths.max())
-        begins = longest - lengths
-        padded = np.zeros((longest, self.num_envs), np.int64)
-        for env, list_ in enumerate(actions):
-            padded[begins[env] :, env] = list_
+        begins, padded = aligned(actions)
+        longest = len(padded)
         observations, lives = self.restart(seeds), np.zeros(self.num_envs, np.int64)
         for time in range(longest + 1):
             starting = begins == time
@@ -260,8 +278,7 @@ class Atari:
         Raises:
             ValueError: for an action that the game does not have (the native environment would wait for ever).
         """
-        if actions.min() < 0 or actions.max() >= self.num_actions:
-            raise ValueError(f"{self.game} has actions 0 to {self.num_actions - 1}, got {actions.tolist()}")
+        check_actions(self.game, actions)
         observations, rewards, terminated, truncated, info = self._envs.step(actions)
         return observations, rewards, terminated | truncated, info["lives"]
 

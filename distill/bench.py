@@ -131,12 +131,12 @@ def evaluations(peer: StableBaselines3, network: DQN, teacher: str, size: Size) 
         with contextlib.redirect_stdout(None):
             draw_starts(teacher, str(path), episodes=size.start_episodes, count=size.starts)
         starts = Starts.load(path)
-    before, _ = peer.evaluate(size.peer_episodes)
+    before = peer.evaluate(size.peer_episodes)
     start = time.perf_counter()
     rules = Episodes(starts.game, tuple(range(size.starts)), 0, max_frames=size.max_frames, starts=starts)
     play_episodes(greedy_in(network), rules)
     ours = size.starts / (time.perf_counter() - start)
-    after, _ = peer.evaluate(size.peer_episodes)
+    after = peer.evaluate(size.peer_episodes)
     return ours / statistics.harmonic_mean([before, after])
 
 

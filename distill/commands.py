@@ -47,4 +47,4 @@ def run(name: str, args: list[str]) -> None:
     except ValueError as error:
         fail(one_line(str(error)))
     except KeyboardInterrupt:
-        fail("interrupted; nothing was written", code=130)
+        fail("interrupted", code=130)

@@ -114,8 +114,7 @@ def games_for(episodes: Episodes) -> Games:
     game, numbers, starts, max_frames = episodes.game, episodes.numbers, episodes.starts, episodes.max_frames
     if starts is None:
         return Atari(game, min(len(numbers), MAX_ENVS), max_frames=max_frames, sticky=episodes.sticky)
-    if starts.game != game:
-        raise ValueError(f"the starts are of {starts.game}; starts of {game} are needed")
+    starts.check_game(game)
     if episodes.sticky:
         raise ValueError(
             f"sticky is {episodes.sticky}; with recorded starts it must be 0, or their replay would lead elsewhere"

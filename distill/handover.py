@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Int, Int32, Int64, UInt8
 
 from distill import protocol
-from distill.atari import legal_actions, native, num_actions
+from distill.atari import aligned, check_actions, legal_actions, native, num_actions
 from distill.starts import Starts, screen_hash
 
 SCREENS = (protocol.STACKED_FRAMES - 1) * protocol.FRAMES_PER_STEP + 2
@@ -82,18 +82,12 @@ class HandedOver:
             ValueError: where an episode ends before its start, or the screen there is not the recorded one.
         """
         assert not any(map(len, actions)), "a start is handed over at its beginning"
-        prefixes = [self._starts.starts[number].actions for number in self._which]
-        lengths = np.array([len(prefix) for prefix in prefixes])
-        longest = int(lengths.max())
-        begins = longest - lengths
-        padded = np.zeros((longest, self.num_envs), np.int64)
-        for env, prefix in enumerate(prefixes):
-            padded[begins[env] :, env] = prefix
+        begins, padded = aligned([self.lead_in(env) for env in range(self.num_envs)])
         seeds = np.full(self.num_envs, self._starts.seed)
         screens: deque[UInt8[np.ndarray, "N 210 160"]] = deque(maxlen=SCREENS)
         screens.append(self._envs.reset(seed=seeds)[0][:, 0])
         lives = np.zeros(self.num_envs, np.int64)
-        for time in range(longest):
+        for time in range(len(padded)):
             starting = begins == time
             if time and starting.any():
                 screens[-1] = self._envs.reset(seed=seeds[starting], options={"reset_mask": starting})[0][:, 0]
@@ -110,14 +104,15 @@ class HandedOver:
                     f"{self._starts.ale_py}, is not what it was"
                 )
         self._stack = np.zeros((self.num_envs, protocol.STACKED_FRAMES, *[protocol.FRAME_SIZE] * 2), np.uint8)
-        for env, frames in enumerate(lengths.tolist()):
+        for env, frames in enumerate((len(padded) - begins).tolist()):
             for place in range(protocol.STACKED_FRAMES):
                 age = place * protocol.FRAMES_PER_STEP
                 if frames >= age:
                     newest = screens[-1 - age][env]
                     seen = np.maximum(newest, screens[-2 - age][env]) if frames > age else newest
                     self._stack[env, -1 - place] = shrink(seen)
-        return self._stack.copy(), lives
+        self._over = np.zeros(self.num_envs, bool)
+        return self._stack, lives
 
     def restart(self, seeds: Int64[np.ndarray, " M"], which: Bool[np.ndarray, " N"] | None = None) -> np.ndarray:
         """Refuse: an environment plays from its start once."""
@@ -127,8 +122,7 @@ class HandedOver:
         self, actions: Int64[np.ndarray, " N"]
     ) -> tuple[UInt8[np.ndarray, "N 4 84 84"], Int32[np.ndarray, " N"], Bool[np.ndarray, " N"], Int[np.ndarray, " N"]]:
         """Take one step of four frames in every environment; see `Atari.step`."""
-        if actions.min() < 0 or actions.max() >= self.num_actions:
-            raise ValueError(f"{self.game} has actions 0 to {self.num_actions - 1}, got {actions.tolist()}")
+        check_actions(self.game, actions)
         rewards = np.zeros(self.num_envs, np.int32)
         ended = np.zeros(self.num_envs, bool)
         before = newest = None
@@ -138,10 +132,11 @@ class HandedOver:
             newest = seen[:, 0]
             rewards += np.where(ended, 0, reward).astype(np.int32)
             ended |= terminated | truncated
-        self._stack = np.roll(self._stack, -1, axis=1)
-        for env in range(self.num_envs):
+        self._stack = np.roll(self._stack, -1, axis=1)  # a new array: the one given before stays as it is
+        for env in np.flatnonzero(~self._over):
             self._stack[env, -1] = shrink(np.maximum(before[env], newest[env]))
-        return self._stack.copy(), rewards, ended, info["lives"]
+        self._over |= ended
+        return self._stack, rewards, ended, info["lives"]
 
     def close(self) -> None:
         """Stop the native threads."""

@@ -14,9 +14,9 @@ from safetensors.torch import save
 from torch import nn
 
 from distill.networks import DQN
+from distill.packing import HEADER
 from distill.store import write_atomically
 
-HEADER = "distill"
 INPUT = "uint8 [B, 4, 84, 84], grey, oldest frame first, zeros before an episode's start; divided by 255 inside"
 
 
