@@ -47,21 +47,22 @@ class HumanStartEvaluation(L.Callback):
 
     def check_run(self, model: Player) -> None:
         """Refuse starts of another game; the command line asks before the run begins."""
-        self.starts.check_game(model.game)
+        self.starts.check_game(*model.games)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: Player) -> None:
         """Score the network, if an evaluation is due."""
         hours = trainer.current_epoch + 1
         if hours % self.every_hours and hours != trainer.max_epochs:
             return
-        score = self.score(pl_module.network, trainer, pl_module.device)
-        pl_module.log("val/human_start_score", score)
+        game = self.starts.game
+        score = self.score(pl_module.network.for_game(game), trainer, pl_module.device)
+        pl_module.log(pl_module.metric("val", game, "human_start_score"), score)
         data: ReplayDataModule = trainer.datamodule
-        if data.teacher is not None:
+        if game in data.teachers:
             if self.teacher_score is None:
-                self.teacher_score = self.score(data.teacher, trainer, pl_module.device)
+                self.teacher_score = self.score(data.teachers[game], trainer, pl_module.device)
             ratio = score / self.teacher_score if self.teacher_score > 0 else float("nan")
-            pl_module.log("val/human_start_ratio", ratio)
+            pl_module.log(pl_module.metric("val", game, "human_start_ratio"), ratio)
 
     def score(self, network: DQN, trainer: L.Trainer, device: torch.device) -> float:
         """Play from this rank's share of the starts; give the mean score of all ranks' episodes."""

@@ -9,13 +9,12 @@ import functools
 import hashlib
 import os
 from collections.abc import Sequence
-from typing import Any
 
 import ale_py
 import gymnasium
 import numpy as np
 from ale_py import roms
-from jaxtyping import Bool, Int, Int32, Int64, Integer, UInt8
+from jaxtyping import Bool, Int, Int32, Int64, UInt8
 
 from distill import checks, protocol
 
@@ -82,49 +81,10 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def native(game: str, num_envs: int, *, num_threads: int = 0, **how: Any) -> ale_py.AtariVectorEnv:
-    """Make native environments, grey and unadorned; whoever asks says the rest.
-
-    Args:
-        game: ALE name.
-        num_envs: How many.
-        num_threads: 0 means one per usable core.
-        how: Further arguments of `ale_py.AtariVectorEnv`, whose defaults are not to be relied on.
-    """
-    check_game(game)
-    return ale_py.AtariVectorEnv(
-        game,
-        num_envs,
-        num_threads=min(num_threads or usable_cores(), num_envs),
-        autoreset_mode=gymnasium.vector.AutoresetMode.NEXT_STEP,
-        grayscale=True,
-        episodic_life=False,
-        reward_clipping=False,
-        use_fire_reset=False,
-        **how,
-    )
-
-
 def check_actions(game: str, actions: Int64[np.ndarray, " N"]) -> None:
     """Refuse an action that the game does not have, for which a native environment would wait for ever."""
     if actions.min() < 0 or actions.max() >= num_actions(game):
         raise ValueError(f"{game} has actions 0 to {num_actions(game) - 1}, got {actions.tolist()}")
-
-
-def aligned(
-    lists: Sequence[Integer[np.ndarray, " _"]],
-) -> tuple[Int64[np.ndarray, " N"], Int64[np.ndarray, "T N"]]:
-    """Lay out lists of actions, one an environment, so that all end together.
-
-    Returns:
-        When each begins, and what each environment does at each time: no-ops until then.
-    """
-    lengths = np.array([len(one) for one in lists])
-    begins = lengths.max() - lengths
-    padded = np.zeros((lengths.max(), len(lists)), np.int64)
-    for env, one in enumerate(lists):
-        padded[begins[env] :, env] = one
-    return begins, padded
 
 
 class Cartridge:
@@ -166,6 +126,11 @@ class Cartridge:
         return self._ale.game_over()
 
     @property
+    def lives(self) -> int:
+        """How many are left."""
+        return self._ale.lives()
+
+    @property
     def screen(self) -> UInt8[np.ndarray, "210 160"]:
         """What is seen, in grey."""
         return self._ale.getScreenGrayscale()
@@ -203,10 +168,15 @@ class Atari:
         self.num_envs = num_envs
         self.num_actions = num_actions(game)
         self.max_frames = max_frames
-        self._envs = native(
+        self._envs = ale_py.AtariVectorEnv(
             game,
             num_envs,
-            num_threads=num_threads,
+            num_threads=min(num_threads or usable_cores(), num_envs),
+            autoreset_mode=gymnasium.vector.AutoresetMode.NEXT_STEP,
+            grayscale=True,
+            episodic_life=False,
+            reward_clipping=False,
+            use_fire_reset=False,
             max_num_frames_per_episode=max_frames,
             repeat_action_probability=sticky,
             stack_num=protocol.STACKED_FRAMES,
@@ -255,8 +225,12 @@ class Atari:
         Returns:
             Observations, and lives left; 0 lives where no action was taken.
         """
-        begins, padded = aligned(actions)
-        longest = len(padded)
+        lengths = np.array([len(one) for one in actions])
+        longest = lengths.max()
+        begins = longest - lengths
+        padded = np.zeros((longest, self.num_envs), np.int64)
+        for env, one in enumerate(actions):
+            padded[begins[env] :, env] = one
         observations, lives = self.restart(seeds), np.zeros(self.num_envs, np.int64)
         for time in range(longest + 1):
             starting = begins == time

@@ -55,6 +55,7 @@ RATIOS = (
     "sample_over_update",
     "bytes_sb3_over_ours",
     "evaluation_over_sb3",
+    "evaluation_bf16_over_sb3",
     "sharing_over_ideal",
 )
 
@@ -89,7 +90,7 @@ def measure(game: str, teacher: str, with_peers: bool, size: Size, on_turn: Call
         turns["SB3 predict, 8 environments"] = peer.play
     found = {f"play, {name}": rate for name, rate in take_turns(turns, on_turn).items()}
 
-    memory = Memory(len(playing.collected) * size.play_steps // NUM_ENVS, NUM_ENVS, network.num_actions)
+    memory = Memory(len(playing.collected) * size.play_steps // NUM_ENVS, NUM_ENVS, network.num_actions, game)
     stand = Unfinished.fresh(NUM_ENVS)
     for steps in playing.collected:
         memory.extend(steps)
@@ -120,24 +121,27 @@ def measure(game: str, teacher: str, with_peers: bool, size: Size, on_turn: Call
     if with_peers:
         figures["play_over_sb3"] = rate["play, ours"] / rate["play, SB3 predict, 8 environments"]
         figures["bytes_sb3_over_ours"] = peer.bytes_per_state / figures["bytes_per_state"]
-        figures["evaluation_over_sb3"] = evaluations(peer, network, teacher, size)
+        figures |= evaluations(peer, network, teacher, size)
     return figures
 
 
-def evaluations(peer: StableBaselines3, network: DQN, teacher: str, size: Size) -> float:
-    """Evaluate from 100 starts, between two halves of the peer's evaluation; the ratio of episodes a second."""
+def evaluations(peer: StableBaselines3, network: DQN, teacher: str, size: Size) -> dict[str, float]:
+    """Evaluate from 100 starts, between two halves of the peer's evaluation; ratios of episodes a second."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "starts"
         with contextlib.redirect_stdout(None):
             draw_starts(teacher, str(path), episodes=size.start_episodes, count=size.starts)
         starts = Starts.load(path)
-    before = peer.evaluate(size.peer_episodes)
-    start = time.perf_counter()
     rules = Episodes(starts.game, tuple(range(size.starts)), 0, max_frames=size.max_frames, starts=starts)
-    play_episodes(greedy_in(network), rules)
-    ours = size.starts / (time.perf_counter() - start)
-    after = peer.evaluate(size.peer_episodes)
-    return ours / statistics.harmonic_mean([before, after])
+
+    def ours(dtype: torch.dtype) -> float:
+        start = time.perf_counter()
+        play_episodes(greedy_in(network, dtype), rules)
+        return size.starts / (time.perf_counter() - start)
+
+    rates = peer.evaluate(size.peer_episodes), ours(torch.float32), ours(torch.bfloat16)
+    theirs = statistics.harmonic_mean([rates[0], peer.evaluate(size.peer_episodes)])
+    return {"evaluation_over_sb3": rates[1] / theirs, "evaluation_bf16_over_sb3": rates[2] / theirs}
 
 
 def table(figures: dict[str, Any]) -> Table:

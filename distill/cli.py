@@ -9,6 +9,7 @@ import logging
 import os
 import sys
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,10 @@ from lightning.pytorch.loggers import CSVLogger
 
 from distill import commands, runs
 from distill.data import ReplayDataModule
-from distill.mistakes import Parser, fail, one_line
+from distill.mistakes import Parser, check_keys, fail, one_line
 from distill.player import Player
 from distill.progress import HourBar, PlayScore
-from distill.report import report
+from distill.report import ScoreTable, report
 from distill.student import StudentModule
 from distill.teacher import TeacherModule
 
@@ -54,7 +55,7 @@ class DistillCLI(LightningCLI):
         parser.add_argument(
             "--run_dir", type=str | None, default=None, help="The run's folder; default runs/<name>/<number>."
         )
-        parser.link_arguments("data.init_args.game", "model.init_args.game")
+        parser.link_arguments("data.init_args.game", "model.init_args.game", compute_fn=names_of)
         parser.link_arguments("seed_everything", "data.init_args.seed")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: list[str] | None) -> None:
@@ -98,7 +99,7 @@ class DistillCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
         """Add the bar, and for `fit` the run folder's checkpoints and, where the config names no logger, CSV."""
-        callbacks: list[Callback] = [HourBar(), PlayScore()]
+        callbacks: list[Callback] = [HourBar(), PlayScore(), ScoreTable()]
         if self.subcommand == "fit":
             callbacks.append(
                 ModelCheckpoint(
@@ -149,18 +150,18 @@ class DistillCLI(LightningCLI):
         if self.trainer.interrupted:
             print(f"interrupted; {self.resuming()}")
             sys.exit(130)
-        if self.model.summary is None:
+        if not self.model.summaries:
             self.trainer.validate(self.model, self.datamodule, verbose=False)
         if self.trainer.is_global_zero:
             report(self.model, self.datamodule, self.run_dir)
             print(f"run: {self.run_dir}")
 
     def after_validate(self) -> None:
-        """Print the score."""
+        """Print the scores."""
         if self.trainer.is_global_zero:
-            summary = self.model.summary
-            low, high = summary.interval95
-            print(f"{self.datamodule.game}: {summary.mean:.1f} ({low:.1f} to {high:.1f}), {summary.episodes} episodes")
+            for game, summary in self.model.summaries.items():
+                low, high = summary.interval95
+                print(f"{game}: {summary.mean:.1f} ({low:.1f} to {high:.1f}), {summary.episodes} episodes")
 
 
 def main(args: list[str] | None = None) -> None:
@@ -176,6 +177,8 @@ def main(args: list[str] | None = None) -> None:
     if args and args[0] in commands.COMMANDS:
         return commands.run(args[0], args[1:])
     args = with_config_of_checkpoint(args)
+    for config in configs_in(args):
+        check_keys(config)
     command = {"parser_mode": "omegaconf+"}
     DistillCLI(
         Player,
@@ -200,16 +203,31 @@ def main(args: list[str] | None = None) -> None:
     )
 
 
+def names_of(game: str | Mapping[str, Any]) -> str | list[str]:
+    """Give the model what it needs of the data module's `game`: a name, or several without their teachers."""
+    return game if isinstance(game, str) else list(game)
+
+
 def with_config_of_checkpoint(args: list[str]) -> list[str]:
     """Give `validate --ckpt_path RUN/checkpoints/X.ckpt` the config of its run, where it names none."""
-    if args[:1] != ["validate"] or any(part.split("=")[0] in ("-c", "--config") for part in args):
+    if args[:1] != ["validate"] or configs_in(args):
         return args
-    for part, following in zip(args, [*args[1:], ""], strict=True):
-        name, _, value = part.partition("=")
-        config = Path(value or following).parent.parent / "config.yaml"
-        if name == "--ckpt_path" and config.is_file():
+    for checkpoint in values_of(args, "--ckpt_path"):
+        config = Path(checkpoint).parent.parent / "config.yaml"
+        if config.is_file():
             return ["validate", "--config", str(config), *args[1:]]
     return args
+
+
+def configs_in(args: list[str]) -> list[str]:
+    """List the configs that a command line names."""
+    return [*values_of(args, "--config"), *values_of(args, "-c")]
+
+
+def values_of(args: list[str], option: str) -> list[str]:
+    """List what a command line gives for an option."""
+    pairs = zip(args, [*args[1:], ""], strict=True)
+    return [part.partition("=")[2] or following for part, following in pairs if part.partition("=")[0] == option]
 
 
 def quieten() -> None:

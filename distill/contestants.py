@@ -17,6 +17,7 @@ from torch import nn
 from distill import protocol
 from distill.atari import Atari
 from distill.data import ReplayDataModule
+from distill.experience import Experience
 from distill.networks import DQN, PRESETS
 from distill.progress import HourBar, PlayScore
 from distill.randomness import generator
@@ -99,9 +100,11 @@ class Remembered(ReplayDataModule):
 
     def setup(self, stage: str) -> None:
         """Take the memory as it is."""
-        self.memory = self._given
+        (game,) = self.games
+        self.experiences = {game: Experience(self._rules(game), self.memory_hours)}
+        self.experiences[game].memory = self._given
 
-    def refill(self, hour: int) -> None:
+    def refill(self, number: int) -> None:
         """Play nothing."""
 
 
@@ -148,7 +151,7 @@ class Learning:
         self.block_updates = size.block_updates
         self.blocks = 2 if network == "dqn" else size.blocks
         self.updates = self.blocks * self.block_updates
-        self.drawn = Block(memory.minibatch(np.random.default_rng(0), 32 * self.block_updates), 32)
+        self.drawn = Block.of(memory.minibatch(np.random.default_rng(0), 32 * self.block_updates), 32)
         self.student = StudentModule(game, network)
         self.optimizer = self.student.configure_optimizers()
         self.plain_network = plain_network(network, self.student.network.num_actions)
@@ -182,7 +185,7 @@ class Learning:
         """Draw the same minibatches and take the same updates without a Trainer."""
         rng, start = np.random.default_rng(0), time.perf_counter()
         for _ in range(self.blocks - 1):
-            for batch in Block(self.memory.minibatch(rng, 32 * self.block_updates), 32):
+            for batch in Block.of(self.memory.minibatch(rng, 32 * self.block_updates), 32):
                 loss = self.student.loss(batch).mean()
                 self.optimizer.zero_grad()
                 loss.backward()

@@ -1,7 +1,7 @@
 """`ReplayDataModule`: each simulated hour refills the memory from the teacher, then yields blocks of minibatches."""
 
+import itertools
 import math
-from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,10 +12,12 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from distill import checks, protocol
 from distill.atari import num_actions, usable_cores
-from distill.evaluation import Episodes
+from distill.evaluation import Episodes, Summary
+from distill.experience import Experience, Interleaving, sources_of, turns
+from distill.networks import DQN
 from distill.randomness import generator
 from distill.recording import Recording
-from distill.replay import Block, Memory, Minibatch, Steps, Transitions
+from distill.replay import Block, Minibatch, Transitions
 from distill.rollout import Policy, Rules, greedy_in
 from distill.schedule import Schedule
 from distill.self_play import SelfPlay
@@ -27,16 +29,20 @@ ENOUGH_CORES = 4
 
 
 class ReplayDataModule(L.LightningDataModule):
-    """Play and memory of one game.
+    """Play and memory of one game, or of several.
 
-    An epoch is a simulated hour. In each, the teacher plays `hour_steps` steps into the memory and the student then
-    takes `updates_per_hour` updates; see `overlap` for when the next is played. The teacher's hours are files: an
-    hour that is found in the store is not played. Without a teacher the trained module plays itself, and
+    An epoch is a simulated hour. In each, a teacher plays `hour_steps` steps into the memory of its game and the
+    student then takes `updates_per_hour` updates; see `overlap` for when the next is played. The teacher's hours are
+    files: an hour that is found in the store is not played. Without a teacher the trained module plays itself, and
     `refills_per_hour` says in how many pieces play and updates alternate. Environments live on from refill to refill.
 
+    With several games, each has a memory of its own and they take turns: an hour of play is of one game, or, where the
+    trained module plays itself, a piece of an hour is. See `interleave` for whose minibatches are learned.
+
     Args:
-        game: ALE name.
-        teacher: A shipped teacher's name or a weight file; None lets the trained module play.
+        game: ALE name; or several, each with its teacher: `{pong: pong, qbert: my/qbert.safetensors}`, or null where
+            the trained module plays itself.
+        teacher: Of one game: a shipped teacher's name or a weight file; None lets the trained module play.
         seed: The run's seed, 0 or more.
         hour_steps: Steps an hour over all environments; a multiple of `num_envs` times `refills_per_hour`.
         updates_per_hour: Updates an hour; a multiple of `block_updates`.
@@ -46,12 +52,15 @@ class ReplayDataModule(L.LightningDataModule):
         warmup_steps: Steps that are played before the first refill; a multiple of `num_envs`. With a teacher 0.
         batch_size: Rows of a minibatch.
         block_updates: Updates of one `training_step`.
+        interleave: With several games: `minibatch` draws the game of each minibatch at random, all alike (appendix A of
+            the paper); `episode` goes from game to game in turn, each for as many updates as belong to the steps of
+            one of its episodes (section 3.3). A game takes part once it has been played.
         n_steps: Steps that a learning teacher's targets look ahead, 1 or more.
         num_envs: Environments played side by side.
         num_threads: Threads of play, for the environments and for the teacher's network on the CPU. 0 means all usable
             cores where play and learning take turns, else all that learning leaves, which are half of them.
         epsilon: Probability of a random action in play, 0 to 1; or `[hour, probability]` points, between which it
-            changes linearly.
+            changes linearly, in hours of each game's own play.
         max_frames: Longest episode in frames, in play and in evaluation.
         eval_episodes: Episodes that `validate` scores, 1 or more.
         eval_epsilon: Probability of a random action in them, 0 to 1.
@@ -68,7 +77,7 @@ class ReplayDataModule(L.LightningDataModule):
 
     def __init__(
         self,
-        game: str,
+        game: str | dict[str, str | None],
         teacher: str | None = None,
         seed: int = 0,
         hour_steps: int = protocol.STEPS_PER_HOUR,
@@ -78,6 +87,7 @@ class ReplayDataModule(L.LightningDataModule):
         warmup_steps: int = 0,
         batch_size: int = 32,
         block_updates: int = 50,
+        interleave: Interleaving = "minibatch",
         n_steps: int = 1,
         num_envs: int = 30,
         num_threads: int = 0,
@@ -90,7 +100,7 @@ class ReplayDataModule(L.LightningDataModule):
         overlap: bool | None = None,
     ) -> None:
         super().__init__()
-        self.num_actions = num_actions(game)
+        sources = sources_of(game, teacher)
         checks.at_least(
             1,
             hour_steps=hour_steps,
@@ -111,7 +121,8 @@ class ReplayDataModule(L.LightningDataModule):
         checks.above_zero(" (the paper's is 10)", memory_hours=memory_hours)
         if store_limit_gb is not None:
             checks.above_zero(", or null for no limit", store_limit_gb=store_limit_gb)
-        if teacher is not None and (refills_per_hour, warmup_steps) != (1, 0):
+        taught = any(source is not None for source in sources.values())
+        if taught and (refills_per_hour, warmup_steps) != (1, 0):
             raise ValueError(
                 f"refills_per_hour is {refills_per_hour} and warmup_steps is {warmup_steps}; with a teacher, whose "
                 "play does not depend on what is learned, they must be 1 and 0"
@@ -120,7 +131,7 @@ class ReplayDataModule(L.LightningDataModule):
         checks.multiple("updates_per_hour", updates_per_hour, "block_updates", block_updates)
         checks.multiple("blocks of an hour", updates_per_hour // block_updates, "refills_per_hour", refills_per_hour)
         checks.multiple("warmup_steps", warmup_steps, "num_envs", num_envs)
-        self.game = game
+        self.games = tuple(sources)
         self.seed = seed
         self.hour_steps = hour_steps
         self.blocks_per_hour = updates_per_hour // block_updates
@@ -129,48 +140,48 @@ class ReplayDataModule(L.LightningDataModule):
         self.warmup_steps = warmup_steps
         self.batch_size = batch_size
         self.block_updates = block_updates
+        self.interleave = interleave
         self.n_steps = n_steps
         self.num_envs = num_envs
         self.num_threads = num_threads
         self.max_frames = max_frames
         self.eval_episodes = eval_episodes
         self.eval_epsilon = eval_epsilon
-        self.teacher_source = teacher
-        self.teacher = load_teacher(teacher, game, self.num_actions)[0] if teacher else None
+        self.teacher_sources = sources
+        actions = {game: num_actions(game) for game in sources}
+        self.teachers: dict[str, DQN] = {
+            game: load_teacher(source, game, actions[game])[0] for game, source in sources.items() if source
+        }
+        self.teacher_summaries: dict[str, Summary] = {}
+        """Of those teachers that have been scored."""
         self.store = store
         self.store_limit_gb = store_limit_gb
         self.overlap = overlap
         self.on_play: list[Callable[[int, int], None]] = []
         """Called now and then while nothing is learned, with the steps played of a refill, and the refill's steps."""
-        self.play_scores: deque[float] = deque(maxlen=protocol.EVAL_EPISODES)
-        """Of the last episodes that were played into the memory."""
-        self._totals = np.full(num_envs, np.nan)
-        self.memory: Memory | None = None
-        self.recording: Recording | None = None
-        """The teacher's play, where there is a teacher."""
-        self.self_play: SelfPlay | None = None
-        """The trained module's, where there is none."""
+        self.experiences: dict[str, Experience] = {}
 
     def setup(self, stage: str) -> None:
-        """Begin with an empty memory."""
+        """Begin with empty memories."""
         if stage != "fit":
             return
-        length = int(self.memory_hours * self.hour_steps) // self.num_envs
-        self.memory = Memory(length, self.num_envs, self.num_actions)
-        self.play_scores.clear()
-        self._totals[:] = np.nan
-        if self.teacher is not None:
-            cores, on_gpu = usable_cores(), self.trainer.strategy.root_device.type != "cpu"
-            overlap = on_gpu or cores >= ENOUGH_CORES if self.overlap is None else self.overlap
-            # With enough cores learning has its half whether it shares them or not, for the same bits.
-            learn_threads = cores - cores // 2 if cores >= ENOUGH_CORES else cores
-            play_threads = max(1, cores - learn_threads) if overlap or cores >= ENOUGH_CORES else cores
-            # Weights depend on the number of threads in their last bits: it must not depend on who plays when.
-            torch.set_num_threads(min(torch.get_num_threads(), learn_threads))
-            self.recording = Recording(
-                self._rules(),
-                self.teacher.to(self.trainer.strategy.root_device),
-                Store(Path(self.store or Path(self.trainer.default_root_dir) / "hours"), self.store_limit_gb),
+        self.experiences = {game: Experience(self._rules(game), self.memory_hours) for game in self.games}
+        if not self.teachers:
+            return
+        device = self.trainer.strategy.root_device
+        cores, on_gpu = usable_cores(), device.type != "cpu"
+        overlap = on_gpu or cores >= ENOUGH_CORES if self.overlap is None else self.overlap
+        # With enough cores learning has its half whether it shares them or not, for the same bits.
+        learn_threads = cores - cores // 2 if cores >= ENOUGH_CORES else cores
+        play_threads = max(1, cores - learn_threads) if overlap or cores >= ENOUGH_CORES else cores
+        # Weights depend on the number of threads in their last bits: it must not depend on who plays when.
+        torch.set_num_threads(min(torch.get_num_threads(), learn_threads))
+        folder = Path(self.store or Path(self.trainer.default_root_dir) / "hours")
+        for game, experience in self.experiences.items():
+            experience.recording = Recording(
+                experience.rules,
+                self.teachers[game].to(device),
+                Store(folder, self.store_limit_gb),
                 keep_hours=math.ceil(self.memory_hours) + 1,
                 overlap=overlap,
                 num_threads=self.num_threads or play_threads,
@@ -178,10 +189,8 @@ class ReplayDataModule(L.LightningDataModule):
 
     def teardown(self, stage: str) -> None:
         """Stop playing."""
-        for play in (self.recording, self.self_play):
-            if play is not None:
-                play.close()
-        self.recording = self.self_play = None
+        for experience in self.experiences.values():
+            experience.close()
 
     def on_exception(self, exception: BaseException) -> None:
         """Stop playing."""
@@ -194,12 +203,13 @@ class ReplayDataModule(L.LightningDataModule):
     def val_dataloader(self) -> DataLoader:
         """Yield this rank's share of the evaluation's episodes."""
         rank, ranks = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        return DataLoader([self.eval_rules(range(rank, self.eval_episodes, ranks))], batch_size=None)
+        numbers = range(rank, self.eval_episodes, ranks)
+        return DataLoader([self.eval_rules(game, numbers) for game in self.games], batch_size=None)
 
-    def eval_rules(self, numbers: range | None = None) -> Episodes:
-        """Say which episodes are scored, and how."""
+    def eval_rules(self, game: str, numbers: range | None = None) -> Episodes:
+        """Say which episodes of a game are scored, and how."""
         numbers = tuple(range(self.eval_episodes) if numbers is None else numbers)
-        return Episodes(self.game, numbers, self.seed, self.eval_epsilon, self.max_frames)
+        return Episodes(game, numbers, self.seed, self.eval_epsilon, self.max_frames)
 
     def hour(self, hour: int) -> Iterator[Block[Minibatch] | Block[Transitions]]:
         """Play and yield one hour.
@@ -207,63 +217,69 @@ class ReplayDataModule(L.LightningDataModule):
         Args:
             hour: Its number, from 0.
         """
-        rng = generator(self.seed, "minibatch", self.game, self._rank, hour)
-        rows = self.batch_size * self.block_updates
+        rngs = {game: generator(self.seed, "minibatch", game, self._rank, hour) for game in self.games}
+        updates_per_step = self.blocks_per_hour * self.block_updates / self.hour_steps
+        memories = {game: experience.memory for game, experience in self.experiences.items()}
+        whose = turns(memories, self.interleave, generator(self.seed, "turn", hour), updates_per_step)
+        blocks_per_refill = self.blocks_per_hour // self.refills_per_hour
         for block in range(self.blocks_per_hour):
-            if block % (self.blocks_per_hour // self.refills_per_hour) == 0:
-                self.refill(hour)
-            if self.teacher is not None:
-                yield Block(self.memory.minibatch(rng, rows), self.batch_size)
-            else:
-                yield Block(self.memory.transitions(rng, rows, self.n_steps), self.batch_size)
+            if block % blocks_per_refill == 0:
+                self.refill(hour * self.refills_per_hour + block // blocks_per_refill)
+            games = tuple(itertools.islice(whose, self.block_updates))
+            rows = {game: self._draw(game, rngs[game], games.count(game)) for game in sorted(set(games))}
+            yield Block(rows, games, self.batch_size)
 
-    def refill(self, hour: int) -> None:
-        """Add an hour of the teacher's play, or a piece of an hour of the trained module's, to the memory.
+    def _draw(self, game: str, rng: np.random.Generator, minibatches: int) -> Minibatch | Transitions:
+        memory, rows = self.experiences[game].memory, minibatches * self.batch_size
+        return memory.minibatch(rng, rows) if self.teachers else memory.transitions(rng, rows, self.n_steps)
 
-        Where a run goes on at a later hour, the teacher's hours before it come first.
+    def refill(self, number: int) -> None:
+        """Add an hour of a teacher's play, or a piece of an hour of the trained module's, to the memory of a game.
+
+        Where a run goes on in the midst, the teachers' hours before it come first.
 
         Args:
-            hour: The present one, from 0.
+            number: Of the refill, counted from the run's beginning, from 0; the games take turns.
         """
-        if self.recording is None:
-            if self.self_play is None:
-                self.self_play = SelfPlay(
-                    self._rules(),
-                    self._trained_policy(),
-                    hour=hour,
-                    warmup_steps=self.warmup_steps,
-                    num_threads=self.num_threads or usable_cores(),
-                )
-            self._remember(self.self_play.steps(self.hour_steps // self.refills_per_hour, self._tell))
+        if not self.teachers:
+            self._play_on(self.games[number % len(self.games)], number // len(self.games))
             return
-        # One hour more than is remembered: the oldest observation needs the frames before it.
-        oldest = hour if len(self.memory) else max(0, hour - math.ceil(self.memory_hours))
-        for one in range(oldest, hour + 1):
-            last = one + 1 == self.trainer.max_epochs
-            self._remember(self.recording.hour(one, last=last, on_step=lambda done: self._tell(done, self.hour_steps)))
+        for place, experience in enumerate(self.experiences.values()):
+            for hour in experience.due((number - place) // len(self.games) + 1):
+                tell = lambda done: self._tell(done, self.hour_steps)  # noqa: E731
+                experience.remember(experience.recording.hour(hour, tell))
+        following = number + 1
+        if following != self.trainer.max_epochs:
+            coming = self.experiences[self.games[following % len(self.games)]]
+            coming.recording.play_ahead(following // len(self.games))
 
-    def _rules(self) -> Rules:
-        return Rules(self.game, self.seed, self._rank, self.num_envs, self.hour_steps, self.epsilon, self.max_frames)
+    def _play_on(self, game: str, number: int) -> None:
+        experience = self.experiences[game]
+        if experience.self_play is None:
+            experience.self_play = SelfPlay(
+                experience.rules,
+                self._trained_policy(game),
+                hour=number // self.refills_per_hour,
+                warmup_steps=self.warmup_steps,
+                num_threads=self.num_threads or usable_cores(),
+            )
+        experience.remember(experience.self_play.steps(self.hour_steps // self.refills_per_hour, self._tell))
+
+    def _rules(self, game: str) -> Rules:
+        return Rules(game, self.seed, self._rank, self.num_envs, self.hour_steps, self.epsilon, self.max_frames)
 
     @property
     def _rank(self) -> int:
         return self.trainer.global_rank if self.trainer else 0
 
-    def _trained_policy(self) -> Policy:
-        network = greedy_in(self.trainer.lightning_module.network)
+    def _trained_policy(self, game: str) -> Policy:
+        network = greedy_in(self.trainer.lightning_module.network.for_game(game))
 
         def policy(observations: np.ndarray) -> np.ndarray:
             with self.trainer.precision_plugin.forward_context():
                 return network(observations)
 
         return policy
-
-    def _remember(self, steps: Steps) -> None:
-        self.memory.extend(steps)
-        for first, rewards, ended in zip(steps.first, steps.rewards, steps.ended, strict=True):
-            self._totals[first] = 0  # until then, not a number: an episode whose beginning was not seen has no score
-            self._totals += rewards
-            self.play_scores.extend(score for score in self._totals[ended].tolist() if not math.isnan(score))
 
     def _tell(self, done: int, steps: int) -> None:
         for listener in self.on_play:

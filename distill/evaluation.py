@@ -1,7 +1,7 @@
 """Episodes -> scores, with intervals, and what they mean beside a teacher's, a person's and a random player's."""
 
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from typing import NamedTuple
 
@@ -18,7 +18,7 @@ from distill.starts import Starts
 MAX_ENVS = 30
 """Environments that an evaluation from no-op starts steps together at most."""
 MAX_HANDED_OVER = 100
-"""The same from recorded starts, whose replay is paid once for all that play together."""
+"""The same from recorded starts; the next so many wait until all of these have ended."""
 PRIME = np.uint64(1_099_511_628_211)
 """Of the Fowler-Noll-Vo hash, which tells episodes apart."""
 
@@ -177,3 +177,10 @@ def random_score(episodes: Episodes) -> float:
 def random_adjusted_ratio(student: float, teacher: float, random: float) -> float:
     """Return (student - random) / (teacher - random); not a number where the teacher is no better than random."""
     return (student - random) / (teacher - random) if teacher > random else float("nan")
+
+
+def geometric_mean(ratios: Sequence[float | None]) -> float | None:
+    """Return the geometric mean of ratios; None where one of them is missing, 0 or less."""
+    if not ratios or any(ratio is None or ratio <= 0 for ratio in ratios):
+        return None
+    return float(np.exp(np.mean(np.log(ratios))))

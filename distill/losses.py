@@ -4,6 +4,7 @@
 log space, so that a temperature of 0.001 on values 100 apart gives finite numbers.
 """
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -15,6 +16,25 @@ def nll_loss(q_student: Float[Tensor, "B A"], q_teacher: Float[Tensor, "B A"]) -
     $-\log \mathrm{softmax}(q_S)_{a^*}$ with $a^* = \arg\max_a q_T(a)$. Rusu et al. 2016, section 3.2, equation 1.
     """
     return F.cross_entropy(q_student.float(), q_teacher.argmax(dim=1), reduction="none")
+
+
+def gap_loss(
+    q_student: Float[Tensor, "B A"], q_teacher: Float[Tensor, "B A"], *, temperature: float
+) -> Float[Tensor, " B"]:
+    r"""`nll_loss`, weighted by the softmax of the teacher's action gap: what is worth nothing to know weighs little.
+
+    $\tanh(g / 2 \tau) \cdot \mathrm{nll}$ with $g$ the difference of the teacher's two best values; the factor is
+    the probability of the best action under a softmax of the two at temperature $\tau$, stretched from [1/2, 1] to
+    [0, 1], so that a tie counts for nothing. From the paper's outlook, after CAPI (Farahmand et al. 2015), whose weight
+    is the gap itself; the paper prints neither formula nor result, so both are ours.
+
+    Args:
+        q_student: The student's outputs.
+        q_teacher: The labels, of two actions or more.
+        temperature: Above 0. Towards 0 the loss tends to `nll_loss`.
+    """
+    best, second = q_teacher.float().topk(2, dim=1).values.unbind(dim=1)
+    return torch.tanh((best - second) / (2 * temperature)) * nll_loss(q_student, q_teacher)
 
 
 def mse_loss(q_student: Float[Tensor, "B A"], q_teacher: Float[Tensor, "B A"]) -> Float[Tensor, " B"]:

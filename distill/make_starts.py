@@ -68,13 +68,20 @@ def import_starts(
 
 
 def draw_starts(
-    weights: str, out: str, epsilon: float = 0.3, episodes: int = 10, count: int = COUNT, seed: int = 1
+    weights: str,
+    out: str,
+    game: str | None = None,
+    epsilon: float = 0.3,
+    episodes: int = 10,
+    count: int = COUNT,
+    seed: int = 1,
 ) -> None:
     """Draw starts from the play of a network, a stand-in for a person's; every score from them says so.
 
     Args:
         weights: Who plays: a shipped teacher's name, or a file; better not the one that is to be scored.
         out: The file of starts.
+        game: Which, of a network that plays several.
         epsilon: Probability of a random action, 0 to 1.
         episodes: How many are played, 1 or more.
         count: How many starts to draw, 1 or more.
@@ -83,7 +90,7 @@ def draw_starts(
     checks.between(0, 1, epsilon=epsilon)
     checks.at_least(1, episodes=episodes, count=count)
     checks.at_least(0, seed=seed)
-    network, header = load_network(weights)
+    network, header = load_network(weights, game)
     game = header["game"]
     games = Atari(game, episodes)
     random = lambda number: generator(seed, "start", game, number) if number < episodes else None  # noqa: E731

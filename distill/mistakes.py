@@ -6,8 +6,10 @@ import re
 import sys
 from typing import NoReturn
 
+import yaml
 from lightning.pytorch.cli import LightningArgumentParser
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
+from omegaconf import OmegaConf
 
 _NOISE = re.compile(
     r"Does not validate against any of the Union|Subtypes: |Errors:$|Given value|Expected a <class 'NoneType'>"
@@ -32,6 +34,18 @@ def one_line(message: str) -> str:
     if given:
         kept.append(f"got {given[1]}")
     return " ".join(kept) or message
+
+
+def check_keys(config: str) -> None:
+    """Refuse a config that names something twice, of which the parser would take the last without a word."""
+    try:
+        OmegaConf.load(config)
+    except yaml.constructor.ConstructorError as error:
+        twice = re.fullmatch(r"found duplicate key (.*)", error.problem or "")
+        if twice:
+            fail(f"{config} names {twice[1]} twice, the second time in line {error.problem_mark.line + 1}")
+    except (OSError, yaml.YAMLError):
+        pass  # the parser says it better
 
 
 class Parser(LightningArgumentParser):

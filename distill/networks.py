@@ -1,7 +1,8 @@
-"""The networks: the DQN of Mnih et al. 2015, and the paper's three smaller students of the same shape.
+"""The networks: the DQN of Mnih et al. 2015, the paper's smaller students, and its networks for several games.
 
 Parameters with 18 actions: `dqn` 1,693,362, `net1` 427,874, `net2` 113,346, `net3` 61,954 (Rusu et al. 2016,
-table A1). Each game's network has one output per legal action of that game.
+table A1). For several games, with 12 actions in all, `multi3` 1,882,668; with 85, `multi10` 6,756,721 (appendix A).
+Each game has one output per legal action of that game.
 """
 
 import torch
@@ -11,13 +12,22 @@ from torch import Tensor, nn
 
 from distill import checks
 
-PRESETS: dict[str, tuple[int, int, int, int]] = {
+Widths = tuple[int, int, int, int]
+"""Channels of the 8x8/4, the 4x4/2 and the 3x3/1 convolution, then units of the hidden layer."""
+
+PRESETS: dict[str, Widths] = {
     "dqn": (32, 64, 64, 512),
     "net1": (16, 32, 32, 256),
     "net2": (16, 16, 16, 128),
     "net3": (16, 16, 16, 64),
 }
-"""Widths of the three convolutions and of the hidden layer."""
+"""For one game."""
+TRUNKS: dict[str, Widths] = {"multi3": (32, 64, 64, 512), "multi10": (64, 64, 64, 1500)}
+"""For any number of games: what they share. Each has a hidden layer and outputs of its own after it."""
+CONTROLLER = 128
+"""Units of that layer."""
+SHARED = ("conv1", "conv2", "conv3", "fc1")
+"""The layers that several games have in common."""
 
 
 class DQN(nn.Module):
@@ -26,19 +36,21 @@ class DQN(nn.Module):
     Weights start as He et al. 2015 say, biases at 0.
 
     Args:
-        widths: Channels of the 8x8/4, the 4x4/2 and the 3x3/1 convolution, then units of the hidden layer.
+        widths: Of convolutions and hidden layer.
         num_actions: Outputs.
+        controller: Units of a second hidden layer; None means that there is none.
     """
 
-    def __init__(self, widths: tuple[int, int, int, int], num_actions: int) -> None:
+    def __init__(self, widths: Widths, num_actions: int, controller: int | None = None) -> None:
         super().__init__()
         first, second, third, hidden = widths
         self.conv1 = nn.Conv2d(4, first, kernel_size=8, stride=4)
         self.conv2 = nn.Conv2d(first, second, kernel_size=4, stride=2)
         self.conv3 = nn.Conv2d(second, third, kernel_size=3, stride=1)
         self.fc1 = nn.Linear(third * 7 * 7, hidden)
-        self.out = nn.Linear(hidden, num_actions)
-        for layer in (self.conv1, self.conv2, self.conv3, self.fc1, self.out):
+        self.controller = nn.Linear(hidden, controller) if controller else None
+        self.out = nn.Linear(controller or hidden, num_actions)
+        for layer in self.children():
             # With PyTorch's own start, 2.4 times narrower, `net3` learned nothing from Pong in its first 4,000 updates
             # under any of seven optimiser settings: a ball and two paddles are a few pixels of 7,056.
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
@@ -50,11 +62,15 @@ class DQN(nn.Module):
         return self.out.out_features
 
     @property
-    def widths(self) -> tuple[int, int, int, int]:
+    def widths(self) -> Widths:
         """The constructor's `widths`."""
         return self.conv1.out_channels, self.conv2.out_channels, self.conv3.out_channels, self.fc1.out_features
 
-    def forward(self, observations: UInt8[Tensor, "B 4 84 84"]) -> Float[Tensor, "B A"]:
+    def for_game(self, game: str) -> "DQN":
+        """Give the network that plays a game: there is only this one."""
+        return self
+
+    def forward(self, observations: UInt8[Tensor, "B 4 84 84"], game: str = "") -> Float[Tensor, "B A"]:
         """Map stacks of four grey frames, oldest first, 0 to 255, to one number per action."""
         device = observations.device.type
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else self.out.weight.dtype
@@ -67,25 +83,82 @@ class DQN(nn.Module):
         x = F.relu(self.conv2(x))
         x = F.relu(self.conv3(x))
         x = F.relu(self.fc1(x.flatten(start_dim=1)))
+        if self.controller is not None:
+            x = F.relu(self.controller(x))
         # Under mixed precision too the outputs are float32: bfloat16 rounds a value of 1 to steps of 0.008, and what
         # tells actions apart is often less.
         with torch.autocast(device, enabled=False):
             return self.out(x.to(self.out.weight.dtype))
 
 
-def build(name: str, *, num_actions: int) -> DQN:
+class MultiDQN(nn.Module):
+    """A network for several games: one `DQN` for each, all with the same convolutions and first hidden layer.
+
+    Args:
+        widths: Of what they share.
+        num_actions: Outputs of each game; one game or more.
+    """
+
+    def __init__(self, widths: Widths, num_actions: dict[str, int]) -> None:
+        super().__init__()
+        self.games = nn.ModuleDict({game: DQN(widths, actions, CONTROLLER) for game, actions in num_actions.items()})
+        shared, *others = self.games.values()
+        for other in others:
+            for name in SHARED:
+                setattr(other, name, getattr(shared, name))
+
+    @property
+    def num_actions(self) -> dict[str, int]:
+        """How many actions the network tells apart in each game."""
+        return {game: network.num_actions for game, network in self.games.items()}
+
+    @property
+    def widths(self) -> Widths:
+        """The constructor's `widths`."""
+        return next(iter(self.games.values())).widths
+
+    def for_game(self, game: str) -> DQN:
+        """Give the network that plays a game; its weights are this one's.
+
+        Raises:
+            ValueError: for a game that the network does not play.
+        """
+        checks.one_of(self.games, game=game)
+        return self.games[game]
+
+    def forward(self, observations: UInt8[Tensor, "B 4 84 84"], game: str) -> Float[Tensor, "B A"]:
+        """Map one game's observations, as those of `DQN`, to one number per action of that game."""
+        return self.for_game(game)(observations)
+
+
+Network = DQN | MultiDQN
+
+
+def build(name: str, *, num_actions: int | dict[str, int]) -> Network:
     """Build a preset with fresh weights.
 
     Args:
-        name: `dqn`, `net1`, `net2` or `net3`.
-        num_actions: Outputs, 1 or more.
+        name: `dqn`, `net1`, `net2` or `net3` for one game; `multi3` or `multi10` for any number.
+        num_actions: Outputs, 1 or more: a number for one game, a number for each game by name for several.
 
     Raises:
-        ValueError: for a name that is no preset, or no actions.
+        ValueError: for a name that is no preset, a preset for one game where there are several, or no actions.
     """
-    checks.one_of(PRESETS, network=name)
-    checks.at_least(1, num_actions=num_actions)
-    return DQN(PRESETS[name], num_actions)
+    checks.one_of([*PRESETS, *TRUNKS], network=name)
+    if isinstance(num_actions, int):
+        checks.at_least(1, num_actions=num_actions)
+        if name in TRUNKS:
+            raise ValueError(f"network {name!r} has a head a game; give num_actions by game")
+        return DQN(PRESETS[name], num_actions)
+    if not num_actions:
+        raise ValueError("there is no game to build a network for; give one or more")
+    for game, actions in num_actions.items():
+        checks.at_least(1, **{f"num_actions of {game}": actions})
+    if name in PRESETS:
+        raise ValueError(
+            f"network {name!r} plays one game, not {', '.join(num_actions)}; choose one of {', '.join(TRUNKS)}"
+        )
+    return MultiDQN(TRUNKS[name], num_actions)
 
 
 def count_parameters(network: nn.Module) -> int:

@@ -6,12 +6,12 @@ from typing import Any
 import lightning as L
 import torch
 from jaxtyping import Float, UInt8
-from torch import Tensor
+from torch import Tensor, nn
 from torchmetrics import CatMetric
 
 from distill.atari import num_actions
 from distill.evaluation import Episodes, Summary, score_episodes, summarise
-from distill.networks import build
+from distill.networks import TRUNKS, build
 from distill.rollout import greedy_in
 
 
@@ -21,23 +21,28 @@ class Player(L.LightningModule):
     Subclasses say what a block's minibatches are, what the loss of one is, and which optimiser takes the steps.
 
     Args:
-        game: ALE name.
+        game: ALE name, or several.
         network: A preset of `distill.networks`.
+
+    Raises:
+        ValueError: for an unknown game or network, for no game, and for a network of one game where there are several.
     """
 
-    def __init__(self, game: str, network: str) -> None:
+    def __init__(self, game: str | list[str], network: str) -> None:
         super().__init__()
         self.save_hyperparameters(logger=False)
         self.automatic_optimization = False
-        self.game = game
-        self.network = build(network, num_actions=num_actions(game))
-        self.scores = CatMetric()
-        self.summary: Summary | None = None
-        """Of the last evaluation."""
+        self.games = (game,) if isinstance(game, str) else tuple(game)
+        actions = {game: num_actions(game) for game in self.games}
+        alone = len(actions) == 1 and network not in TRUNKS
+        self.network = build(network, num_actions=actions[self.games[0]] if alone else actions)
+        self.scores = nn.ModuleDict({game: CatMetric() for game in self.games})
+        self.summaries: dict[str, Summary] = {}
+        """Of the last evaluation, by game."""
 
-    def forward(self, observations: UInt8[Tensor, "B 4 84 84"]) -> Float[Tensor, "B A"]:
-        """Map observations to one number per legal action."""
-        return self.network(observations)
+    def forward(self, observations: UInt8[Tensor, "B 4 84 84"], game: str = "") -> Float[Tensor, "B A"]:
+        """Map observations of a game to one number per legal action; where there is but one, it need not be named."""
+        return self.network(observations, self.games[0] if len(self.games) == 1 else game)
 
     def loss(self, batch: Any) -> Float[Tensor, " B"]:
         """Return one number per row of a minibatch; override it to learn something else."""
@@ -72,17 +77,22 @@ class Player(L.LightningModule):
         self.log("step", float(self.global_step))
 
     def validation_step(self, episodes: Episodes) -> None:
-        """Play the episodes and keep their scores."""
-        scores = score_episodes(greedy_in(self.network), episodes)
+        """Play the episodes of one game and keep their scores."""
+        scores = score_episodes(greedy_in(self.network.for_game(episodes.game)), episodes)
         if len(scores):
-            self.scores.update(torch.from_numpy(scores).float())
+            self.scores[episodes.game].update(torch.from_numpy(scores).float())
 
     def on_validation_epoch_end(self) -> None:
-        """Log the mean score of all ranks' episodes, and its interval."""
-        self.summary = summary = summarise(self.scores.compute().cpu().numpy())
-        self.scores.reset()
-        self.log("val/score", summary.mean, sync_dist=True)
-        self.log("val/score_low", summary.interval95[0], sync_dist=True)
-        self.log("val/score_high", summary.interval95[1], sync_dist=True)
-        self.log("val/episodes", float(summary.episodes), sync_dist=True)
+        """Log each game's mean score of all ranks' episodes, and its interval."""
+        for game in self.games:
+            self.summaries[game] = summary = summarise(self.scores[game].compute().cpu().numpy())
+            self.scores[game].reset()
+            low, high = summary.interval95
+            found = {"score": summary.mean, "score_low": low, "score_high": high, "episodes": float(summary.episodes)}
+            for name, value in found.items():
+                self.log(self.metric("val", game, name), value, sync_dist=True)
         self.log("step", float(self.global_step), sync_dist=True)
+
+    def metric(self, kind: str, game: str, name: str) -> str:
+        """Name a metric of a game: `val/score`, or `val/pong/score` where there are several."""
+        return f"{kind}/{name}" if len(self.games) == 1 else f"{kind}/{game}/{name}"

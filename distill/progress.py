@@ -14,13 +14,14 @@ LINE_SECONDS = 30
 
 
 class PlayScore(L.Callback):
-    """Log, once an hour, the mean score of the last episodes that were played into the memory."""
+    """Log, once an hour, the mean score of the last episodes that were played into each memory."""
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Log it, once an episode has ended."""
-        scores = trainer.datamodule.play_scores
-        if scores:
-            pl_module.log("play/score", sum(scores) / len(scores))
+        for game, experience in trainer.datamodule.experiences.items():
+            if experience.scores:
+                name = pl_module.metric("play", game, "score")
+                pl_module.log(name, sum(experience.scores) / len(experience.scores))
 
 
 class HourBar(ProgressBar):

@@ -52,7 +52,7 @@ class Recording:
         teacher: Who plays; on the device where it is to play.
         store: Where they are kept.
         keep_hours: The newest so many hours are held in the store, whatever its limit.
-        overlap: Whether the hour after the one asked for is played in the meantime.
+        overlap: Whether `play_ahead` does anything: whether an hour is played while others are learned.
         num_threads: For the environments, and for the teacher on the CPU; 1 or more.
     """
 
@@ -87,12 +87,11 @@ class Recording:
             )
         return self._names[hour]
 
-    def hour(self, hour: int, *, last: bool = False, on_step: Callable[[int], None] = lambda done: None) -> Steps:
+    def hour(self, hour: int, on_step: Callable[[int], None] = lambda done: None) -> Steps:
         """Find or play an hour, counted from 0.
 
         Args:
             hour: Which.
-            last: Whether no other will be asked for.
             on_step: Called now and then while play goes on, with the number of steps done.
         """
         if not self.overlap:
@@ -102,10 +101,12 @@ class Recording:
         future = self._ahead[1] if self._ahead and self._ahead[0] == hour else self._worker.submit(self._get, hour)
         while not wait([future], POLL_SECONDS).done:
             on_step(max(0, self._played_steps - hour * self.rules.hour_steps))
-        steps = future.result()
-        if not last:
-            self._ahead = hour + 1, self._worker.submit(self._get, hour + 1)
-        return steps
+        return future.result()
+
+    def play_ahead(self, hour: int) -> None:
+        """Where play overlaps with learning, begin to find or play an hour that will be asked for."""
+        if self.overlap:
+            self._ahead = hour, self._worker.submit(self._get, hour)
 
     def close(self) -> None:
         """Stop playing, and let the files go."""

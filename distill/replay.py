@@ -6,8 +6,8 @@ give back, about what it takes to fetch 7,056 bytes from an array too large for 
 """
 
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields, replace
 from typing import Generic, TypeVar
 
 import cramjam
@@ -23,17 +23,21 @@ Rows = TypeVar("Rows", bound="_Rows")
 
 @dataclass(frozen=True)
 class _Rows:
-    """Tensors that share their first axis."""
+    """Tensors that share their first axis, of one game."""
 
     def __len__(self) -> int:
-        return len(getattr(self, fields(self)[0].name))
+        return len(self.observations)
 
     def __getitem__(self: Rows, rows: Tensor | slice) -> Rows:
-        return type(self)(*(getattr(self, field.name)[rows] for field in fields(self)))
+        return self._each(lambda tensor: tensor[rows])
 
     def to(self: Rows, *args, **kwargs) -> Rows:
         """Move all tensors, as `torch.Tensor.to` does; Lightning calls it."""
-        return type(self)(*(getattr(self, field.name).to(*args, **kwargs) for field in fields(self)))
+        return self._each(lambda tensor: tensor.to(*args, **kwargs))
+
+    def _each(self: Rows, change: Callable[[Tensor], Tensor]) -> Rows:
+        tensors = {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
+        return replace(self, **{name: change(tensor) for name, tensor in tensors.items()})
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,7 @@ class Minibatch(_Rows):
     observations: UInt8[Tensor, "B 4 84 84"]
     labels: Float32[Tensor, "B A"]
     """The teacher's values of all legal actions, stored when it acted."""
+    game: str = ""
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,7 @@ class Transitions(_Rows):
     lost_life: Bool[Tensor, "B T"]
     following: UInt8[Tensor, "B 4 84 84"]
     """The observation after the steps; another episode's where one ended on the way."""
+    game: str = ""
 
 
 @dataclass(frozen=True)
@@ -66,27 +72,38 @@ class Valued(_Rows):
     observations: UInt8[Tensor, "B 4 84 84"]
     actions: Int64[Tensor, " B"]
     targets: Float32[Tensor, " B"]
+    game: str = ""
 
 
 @dataclass(frozen=True)
 class Block(Generic[Rows]):
-    """The rows of one `training_step`, and how many of them make a minibatch."""
+    """The minibatches of one `training_step`, each of one game."""
 
-    rows: Rows
+    rows: dict[str, Rows]
+    """Each game's, in the order in which they are learned."""
+    games: tuple[str, ...]
+    """Of each minibatch."""
     batch_size: int
+
+    @classmethod
+    def of(cls, rows: Rows, batch_size: int) -> "Block[Rows]":
+        """Make one of a single game's rows."""
+        return cls({rows.game: rows}, (rows.game,) * -(-len(rows) // batch_size), batch_size)
 
     @property
     def updates(self) -> int:
         """How many minibatches the block holds."""
-        return -(-len(self.rows) // self.batch_size)
+        return len(self.games)
 
     def to(self, *args, **kwargs) -> "Block[Rows]":
         """Move all rows, as `torch.Tensor.to` does; Lightning calls it."""
-        return type(self)(self.rows.to(*args, **kwargs), self.batch_size)
+        return replace(self, rows={game: rows.to(*args, **kwargs) for game, rows in self.rows.items()})
 
     def __iter__(self) -> Iterator[Rows]:
-        for start in range(0, len(self.rows), self.batch_size):
-            yield self.rows[start : start + self.batch_size]
+        taken = dict.fromkeys(self.rows, 0)
+        for game in self.games:
+            yield self.rows[game][taken[game] : taken[game] + self.batch_size]
+            taken[game] += self.batch_size
 
 
 def compress(frames: UInt8[np.ndarray, "N 84 84"]) -> Shaped[np.ndarray, " N"]:
@@ -145,9 +162,11 @@ class Memory:
         length: Steps of each environment to remember.
         num_envs: Environments, N.
         num_actions: Legal actions, A.
+        game: Whose steps they are.
     """
 
-    def __init__(self, length: int, num_envs: int, num_actions: int) -> None:
+    def __init__(self, length: int, num_envs: int, num_actions: int, game: str = "") -> None:
+        self.game = game
         self.length = length
         # The oldest remembered observations still need the frames before them.
         self._ring = length + STACKED_FRAMES - 1
@@ -159,6 +178,12 @@ class Memory:
     def __len__(self) -> int:
         """Count the steps that rows are drawn from."""
         return min(self._written, self.length) * self._num_envs
+
+    @property
+    def episode_steps(self) -> float:
+        """Estimate how long an episode is: the steps that rows are drawn from over the episodes that ended in them."""
+        newest = np.arange(max(0, self._written - self.length), self._written) % self._ring
+        return len(self) / max(1, int(self._kept.ended[newest].sum()))
 
     @property
     def nbytes(self) -> int:
@@ -188,7 +213,7 @@ class Memory:
             ValueError: while the memory is empty.
         """
         times, envs = self._draw(rng, rows, ahead=0)
-        return Minibatch(self._observations(times, envs), self._values("labels", times, envs))
+        return Minibatch(self._observations(times, envs), self._values("labels", times, envs), self.game)
 
     def transitions(self, rng: np.random.Generator, rows: int, n_steps: int) -> Transitions:
         """Draw steps uniformly, with replacement, and what followed them.
@@ -211,6 +236,7 @@ class Memory:
             ended=ended,
             lost_life=lost_life,
             following=self._observations(times + n_steps, envs),
+            game=self.game,
         )
 
     def _draw(self, rng: np.random.Generator, rows: int, ahead: int) -> tuple[np.ndarray, np.ndarray]:

@@ -4,8 +4,9 @@ import json
 import math
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+import lightning as L
 import numpy as np
 import torch
 from rich.console import Console
@@ -14,19 +15,19 @@ from rich.table import Table
 
 from distill.atari import action_names
 from distill.data import ReplayDataModule
-from distill.evaluation import Episodes, Played, Summary, play_episodes, random_adjusted_ratio, random_score, summarise
+from distill.evaluation import (
+    Episodes,
+    Played,
+    geometric_mean,
+    play_episodes,
+    random_adjusted_ratio,
+    random_score,
+    summarise,
+)
 from distill.networks import DQN, count_parameters
 from distill.player import Player
-from distill.rollout import greedy_in
+from distill.rollout import Policy, greedy_in
 from distill.weights import find, load_network, save_network, write_atomically
-
-
-class Entry(NamedTuple):
-    """A network in the table."""
-
-    network: DQN
-    file: Path
-    score: Summary
 
 
 def latency_ms(network: torch.nn.Module) -> float:
@@ -44,13 +45,12 @@ def latency_ms(network: torch.nn.Module) -> float:
     return float(np.median(times[20:])) * 1000
 
 
-def facts(entry: Entry) -> dict[str, Any]:
-    """Collect what `scores.json` and the table say of a network."""
+def facts(network: DQN, file: Path) -> dict[str, Any]:
+    """Collect what `scores.json` and the table say of a network beside its score."""
     return {
-        **entry.score._asdict(),
-        "parameters": count_parameters(entry.network),
-        "file_bytes": entry.file.stat().st_size,
-        "latency_ms": latency_ms(entry.network),
+        "parameters": count_parameters(network),
+        "file_bytes": file.stat().st_size,
+        "latency_ms": latency_ms(network),
     }
 
 
@@ -75,47 +75,114 @@ def write_scores(path: Path, scores: dict[str, Any]) -> None:
     write_atomically(path, (json.dumps(scores, indent=2) + "\n").encode())
 
 
+def scores_of(model: Player, data: ReplayDataModule) -> dict[str, dict[str, Any]]:
+    """Collect each game's scores: the student's of the last evaluation, beside its teacher's.
+
+    A teacher is scored when it is first asked for; without one there is the model's own score alone.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for game in model.games:
+        own = model.summaries[game]
+        if game not in data.teachers:
+            found[game] = {"teacher": own._asdict()}
+            continue
+        rules = data.eval_rules(game)
+        if game not in data.teacher_summaries:
+            played = play_with_bar(greedy_in(data.teachers[game]), rules, f"scoring the teacher of {game}")
+            data.teacher_summaries[game] = summarise(played.scores)
+        teacher = data.teacher_summaries[game]
+        found[game] = {
+            "teacher": teacher._asdict(),
+            "student": own._asdict(),
+            **compare(own.mean, teacher.mean, random_score(rules)),
+        }
+    return found
+
+
+def means_of(scores: dict[str, dict[str, Any]]) -> dict[str, float | None]:
+    """Take geometric means over games of the student's shares of its teachers' scores."""
+    return {
+        f"geometric_mean_{name}": geometric_mean([of.get(name) for of in scores.values()])
+        for name in ("ratio", "random_adjusted_ratio")
+    }
+
+
+class ScoreTable(L.Callback):
+    """Prints, after each evaluation of a student of several games, its scores beside its teachers', and logs means."""
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: Player) -> None:
+        """Score the teachers, the first time; log and print."""
+        data = trainer.datamodule
+        if len(pl_module.games) == 1 or not data.teachers or not trainer.is_global_zero:
+            return
+        scores = scores_of(pl_module, data)
+        means = {f"val/{name}": mean for name, mean in means_of(scores).items() if mean is not None}
+        for logger in trainer.loggers:
+            logger.log_metrics(means, step=trainer.global_step)
+        if trainer.current_epoch + 1 != trainer.max_epochs:  # else the report prints it
+            print_games(f"after hour {trainer.current_epoch + 1}", scores)
+
+
+def only(of_games: list[Any]) -> Any:
+    """Write what is said of each game without a list where there is but one."""
+    return of_games[0] if len(of_games) == 1 else of_games
+
+
 def report(model: Player, data: ReplayDataModule, folder: Path) -> None:
     """Write a finished run's network and `scores.json`, and print the table.
 
     Args:
         model: The trained module. A student has been scored already; a teacher's file holds half precision, so the
             file is what is scored.
-        data: Its data module; the teacher, where there is one, is scored here.
+        data: Its data module; the teachers, where there are some, are scored here if they were not before.
         folder: The run's folder.
     """
-    rules = data.eval_rules()
-    scores: dict[str, Any] = {"game": data.game, "protocol": rules.described}
+    described = data.eval_rules(model.games[0]).described
     header = {
-        "game": data.game,
-        "actions": action_names(data.game),
-        "protocol": rules.described,
-        "trained": {"hours": model.current_epoch, "updates": model.global_step, "teacher": data.teacher_source},
+        "game": only(list(model.games)),
+        "actions": only([action_names(game) for game in model.games]),
+        "protocol": described,
+        "trained": {
+            "hours": model.current_epoch,
+            "updates": model.global_step,
+            "teacher": only(list(data.teacher_sources.values())),
+        },
     }
-    if data.teacher is None:
-        file = folder / "teacher.safetensors"
-        save_network(file, model.network, header, torch.float16)
-        network, _ = load_network(str(file))
-        summary = summarise(play_with_bar(network, rules, "scoring the teacher").scores)
-        save_network(file, network, {**header, "score": summary._asdict()}, torch.float16)
-        scores["teacher"] = facts(Entry(network, file, summary))
+    taught = bool(data.teachers)
+    file = folder / ("student.safetensors" if taught else "teacher.safetensors")
+    dtype = torch.float32 if taught else torch.float16
+    networks = {game: model.network.for_game(game) for game in model.games}
+    if not taught:
+        save_network(file, model.network, header, dtype)
+        networks = {game: load_network(str(file), game)[0] for game in model.games}
+        for game, network in networks.items():
+            played = play_with_bar(greedy_in(network), data.eval_rules(game), f"scoring the teacher of {game}")
+            model.summaries[game] = summarise(played.scores)
+    header["score"] = only([model.summaries[game]._asdict() for game in model.games])
+    save_network(file, model.network, header, dtype)
+    scores = scores_of(model, data)
+    for game, of in scores.items():
+        of["student" if taught else "teacher"] |= facts(networks[game], file)
+        if taught:
+            of["teacher"] |= facts(data.teachers[game], find(data.teacher_sources[game]))
+    if len(scores) == 1:
+        ((game, of),) = scores.items()
+        whole = {"game": game, "protocol": described, **of}
+        print_table(whole)
     else:
-        file = folder / "student.safetensors"
-        save_network(file, model.network, {**header, "score": model.summary._asdict()})
-        summary = summarise(play_with_bar(data.teacher, rules, "scoring the teacher").scores)
-        scores["teacher"] = facts(Entry(data.teacher, find(data.teacher_source), summary))
-        scores["student"] = facts(Entry(model.network, file, model.summary))
-        scores |= compare(model.summary.mean, summary.mean, random_score(rules))
-    write_scores(folder / "scores.json", scores)
-    print_table(scores)
+        whole = {"protocol": described, "parameters": count_parameters(model.network), "games": scores}
+        whole |= means_of(scores) if taught else {}
+        print_games(described, scores)
+        print(f"{whole['parameters']:,} parameters, {file.stat().st_size / 1e6:.1f} MB")
+    write_scores(folder / "scores.json", whole)
 
 
-def play_with_bar(network: DQN, rules: Episodes, title: str) -> Played:
-    """Let a network play, showing how many episodes have ended."""
+def play_with_bar(policy: Policy, rules: Episodes, title: str) -> Played:
+    """Play episodes, showing how many episodes have ended."""
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(title, total=len(rules.numbers))
-        return play_episodes(greedy_in(network), rules, lambda: bar.advance(task))
+        return play_episodes(policy, rules, lambda: bar.advance(task))
 
 
 def print_table(scores: dict[str, Any]) -> None:
@@ -139,6 +206,31 @@ def print_table(scores: dict[str, Any]) -> None:
         table.add_row("student's share of the teacher's score", "", _percent(scores["ratio"]))
         table.add_row(f"the same, above random ({scores['random']:g})", "", _percent(scores["random_adjusted_ratio"]))
     Console(highlight=False).print(table)
+
+
+def print_games(title: str, scores: dict[str, dict[str, Any]]) -> None:
+    """Print several games' scores, a row a game."""
+    taught = "student" in next(iter(scores.values()))
+    table = Table(title=title)
+    table.add_column("game", no_wrap=True)
+    for column in (
+        ("teacher", "student", "95% interval", "ratio", "above random") if taught else ("score", "95% interval")
+    ):
+        table.add_column(column, justify="right")
+    for game, of in scores.items():
+        own = of["student" if taught else "teacher"]
+        row = [_score(own["mean"]), " to ".join(map(_score, own["interval95"]))]
+        if taught:
+            row = [_score(of["teacher"]["mean"]), *row, _percent(of["ratio"]), _percent(of["random_adjusted_ratio"])]
+        table.add_row(game, *row)
+    if taught:
+        table.add_section()
+        table.add_row("geometric mean", "", "", "", *map(_percent, means_of(scores).values()))
+    Console(highlight=False).print(table)
+
+
+def _score(points: float) -> str:
+    return f"{points:.1f}" if abs(points) < 1000 else f"{points:,.0f}"
 
 
 def _percent(share: float | None) -> str:

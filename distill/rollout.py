@@ -169,12 +169,12 @@ def play(
     age = np.array([len(actions) for actions in taken])
     observations, lives = games.rebuild(seeds, taken)
     while (episode >= 0).any():
-        values = policy(observations)
+        playing = episode >= 0
+        values = policy(observations) if playing.all() else _values_of_some(policy, observations, playing)
         now = np.minimum(age, length - 1)
         exploring = explore[everyone, now] < epsilon()
         actions = np.where(exploring, random_actions[everyone, now], values.argmax(axis=1))
         following, rewards, ended, new_lives = games.step(actions)
-        playing = episode >= 0
         yield Step(
             observations,
             values,
@@ -200,6 +200,14 @@ def play(
                 lives = np.where(which, 0, lives)
 
 
+def _values_of_some(policy: Policy, observations: np.ndarray, playing: np.ndarray) -> np.ndarray:
+    """Ask only for the environments that are playing; the others have values of 0."""
+    some = policy(observations[playing])
+    values = np.zeros((len(playing), some.shape[1]), some.dtype)
+    values[playing] = some
+    return values
+
+
 def collect(
     playing: Iterator[Step], length: int, games: Games, on_step: Callable[[int], None] = lambda done: None
 ) -> Steps:
@@ -222,12 +230,21 @@ def collect(
     return steps
 
 
-def greedy_in(network: nn.Module) -> Policy:
-    """Make a policy of a network, on whatever device it is at the time, without gradients."""
+def greedy_in(network: nn.Module, dtype: torch.dtype = torch.float32) -> Policy:
+    """Make a policy of a network, on whatever device it is at the time, without gradients.
+
+    Args:
+        network: Maps observations to one number per action.
+        dtype: `torch.bfloat16` computes in mixed precision.
+    """
 
     @torch.inference_mode()
     def policy(observations: np.ndarray) -> np.ndarray:
         device = next(network.parameters()).device
-        return network(torch.from_numpy(observations).to(device)).float().cpu().numpy()
+        seen = torch.from_numpy(observations).to(device)
+        if dtype == torch.float32:
+            return network(seen).float().cpu().numpy()
+        with torch.autocast(device.type, dtype):
+            return network(seen).float().cpu().numpy()
 
     return policy

@@ -88,10 +88,10 @@ class Starts:
         object.__setattr__(self, "rom_md5", cartridge)
         object.__setattr__(self, "ale_py", self.ale_py or version("ale-py"))
 
-    def check_game(self, game: str) -> None:
-        """Refuse them where starts of another game are needed."""
-        if self.game != game:
-            raise ValueError(f"the starts are of {self.game}; starts of {game} are needed")
+    def check_game(self, *games: str) -> None:
+        """Refuse them where starts of another game are needed, or of one of several others."""
+        if self.game not in games:
+            raise ValueError(f"the starts are of {self.game}; starts of {' or '.join(games)} are needed")
 
     @property
     def described(self) -> str:

@@ -6,12 +6,12 @@ from torch import Tensor
 from torchmetrics import RunningMean
 
 from distill import checks
-from distill.losses import kl_loss, mse_loss, nll_loss
+from distill.losses import gap_loss, kl_loss, mse_loss, nll_loss
 from distill.optimizers import RMSprop
 from distill.player import Player
 from distill.replay import Block, Minibatch
 
-LOSSES = ("nll", "mse", "kl")
+LOSSES = ("nll", "mse", "kl", "gap")
 AGREEMENT_BLOCKS = 50
 """Blocks over which the agreement with the teacher is averaged."""
 
@@ -26,10 +26,11 @@ class StudentModule(Player):
     module and the ones below are ours.
 
     Args:
-        game: ALE name; the network has one output per legal action.
-        network: `dqn`, or one of the paper's smaller students `net1`, `net2`, `net3`.
-        loss_name: `kl` (the paper's choice), `nll` or `mse`.
-        temperature: Divides the teacher's values in `kl`; above 0, the paper's is 0.01.
+        game: ALE name, or several; the network has one output per legal action.
+        network: `dqn`, or one of the paper's smaller students `net1`, `net2`, `net3`; for several games `multi3`, whose
+            trunk is that of `dqn`, or `multi10`.
+        loss_name: `kl` (the paper's choice), `nll`, `mse`, or `gap` (NLL weighted by the teacher's action gap).
+        temperature: Divides the teacher's values in `kl`, and their gap in `gap`; above 0, the paper's is 0.01.
         learning_rate: Of RMSProp; above 0. The paper says 1e-4 to 1e-3.
         decay: Of RMSProp's mean square; 0 to 0.9999.
         rms_epsilon: Added to RMSProp's root; above 0.
@@ -37,7 +38,7 @@ class StudentModule(Player):
 
     def __init__(
         self,
-        game: str,
+        game: str | list[str],
         network: str = "net3",
         loss_name: str = "kl",
         temperature: float = 0.01,
@@ -60,18 +61,20 @@ class StudentModule(Player):
 
     def loss(self, batch: Minibatch) -> Float[Tensor, " B"]:
         """Compare the student's outputs with the labels; override it in a subclass to add a loss."""
-        outputs = self(batch.observations)
+        outputs = self(batch.observations, batch.game)
         if self.loss_name == "nll":
             return nll_loss(outputs, batch.labels)
         if self.loss_name == "mse":
             return mse_loss(outputs, batch.labels)
+        if self.loss_name == "gap":
+            return gap_loss(outputs, batch.labels, temperature=self.temperature)
         return kl_loss(outputs, batch.labels, temperature=self.temperature)
 
     def training_step(self, block: Block[Minibatch]) -> None:
         """Take a block's updates; log their mean loss, and the agreement on the block's first minibatch before them."""
         batch = next(iter(block))
         with torch.no_grad():
-            agree = self(batch.observations).argmax(1) == batch.labels.argmax(1)
+            agree = self(batch.observations, batch.game).argmax(1) == batch.labels.argmax(1)
         self.agreement.update(agree.float().mean())
         self.log_block(loss=self.update(block), agreement=self.agreement.compute())
 

@@ -1,6 +1,7 @@
 """`TeacherModule`: a DQN that learns from its own play by temporal differences."""
 
 import copy
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -11,6 +12,7 @@ from distill import checks
 from distill.losses import n_step_returns, td_loss
 from distill.player import Player
 from distill.replay import Block, Transitions, Valued
+from distill.schedule import Schedule
 
 PART = 512
 """Observations that are valued together: as fast as more, and in less memory."""
@@ -25,7 +27,7 @@ class TeacherModule(Player):
     are taken together; frames are greyed before their maximum is taken and resized by area.
 
     Args:
-        game: ALE name; the network has one output per legal action.
+        game: ALE name, or several; the network has one output per legal action.
         network: A preset of `distill.networks`.
         discount: Of future rewards, a step; 0 to 1.
         double: Whether the learning network chooses the action whose value the target network gives (van Hasselt et
@@ -34,15 +36,14 @@ class TeacherModule(Player):
         clip_rewards: Whether rewards are clipped to [-1, 1].
         life_loss_ends: Whether a lost life counts as an episode's end in the targets.
         optimizer: `rmsprop` (centred, both decays 0.95, as in Mnih et al.) or `adam`.
-        learning_rate: Above 0.
+        learning_rate: Above 0; or `(hour, value)` points, linear between.
         optimizer_epsilon: Added to the root of the squared gradients, above 0. Mnih et al. add 0.01 under the root,
             with gradients summed over a minibatch of 32; to the root, and on their mean, that is about 0.1 / 32.
-        anneal: Share of the run, at its end, over which the learning rate falls linearly to 0; 0 to 1.
     """
 
     def __init__(
         self,
-        game: str,
+        game: str | list[str],
         network: str = "dqn",
         discount: float = 0.99,
         double: bool = False,
@@ -50,14 +51,13 @@ class TeacherModule(Player):
         clip_rewards: bool = True,
         life_loss_ends: bool = True,
         optimizer: Literal["rmsprop", "adam"] = "rmsprop",
-        learning_rate: float = 2.5e-4,
+        learning_rate: float | list[tuple[float, float]] = 2.5e-4,
         optimizer_epsilon: float = 0.1 / 32,
-        anneal: float = 0.0,
     ) -> None:
         super().__init__(game, network)
         self.save_hyperparameters(logger=False)
-        checks.between(0, 1, discount=discount, anneal=anneal)
-        checks.above_zero(learning_rate=learning_rate, optimizer_epsilon=optimizer_epsilon)
+        checks.between(0, 1, discount=discount)
+        checks.above_zero(optimizer_epsilon=optimizer_epsilon)
         checks.at_least(1, target_updates=target_updates)
         self.target = copy.deepcopy(self.network).requires_grad_(False)
         self.discount = discount
@@ -66,25 +66,27 @@ class TeacherModule(Player):
         self.clip_rewards = clip_rewards
         self.life_loss_ends = life_loss_ends
         self.optimizer = optimizer
-        self.learning_rate = learning_rate
+        self.learning_rate = Schedule.of(learning_rate)
+        checks.above_zero(learning_rate=min(self.learning_rate.values))
         self.optimizer_epsilon = optimizer_epsilon
-        self.anneal = anneal
 
     def loss(self, batch: Valued) -> Float[Tensor, " B"]:
         """Compare the taken actions' values with their targets; override it in a subclass to change the loss."""
-        return td_loss(self(batch.observations), batch.actions, batch.targets)
+        return td_loss(self(batch.observations, batch.game), batch.actions, batch.targets)
 
-    def training_step(self, block: Block[Transitions]) -> None:
+    def training_step(self, block: Block[Transitions], index: int) -> None:
         """Take a block's updates, all towards the same target network, and log their mean loss."""
-        rows = block.rows
-        valued = Valued(rows.observations, rows.actions, self.targets(rows))
+        hour = self.trainer.current_epoch + index / self.trainer.num_training_batches
+        for group in self.optimizers().param_groups:
+            group["lr"] = self.learning_rate.at(hour)
+        valued = {
+            game: Valued(rows.observations, rows.actions, self.targets(rows), game) for game, rows in block.rows.items()
+        }
         before = self.global_step
-        loss = self.update(Block(valued, block.batch_size))
+        loss = self.update(replace(block, rows=valued))
         if before // self.target_updates < self.global_step // self.target_updates:
             self.target.load_state_dict(self.network.state_dict())
-        if self.anneal:
-            self.lr_schedulers().step()
-        self.log_block(loss=loss, value=valued.targets.mean())
+        self.log_block(loss=loss, value=torch.cat([rows.targets for rows in valued.values()]).mean())
 
     @torch.no_grad()
     def targets(self, rows: Transitions) -> Float[Tensor, " B"]:
@@ -92,29 +94,19 @@ class TeacherModule(Player):
 
         The action there is the greedy one of the target network or, with `double`, of the learning one.
         """
-        values = torch.cat([self._value(part) for part in rows.following.split(PART)])
+        values = torch.cat([self._value(part, rows.game) for part in rows.following.split(PART)])
         rewards = rows.rewards.clamp(-1, 1) if self.clip_rewards else rows.rewards
         ended = rows.ended | rows.lost_life if self.life_loss_ends else rows.ended
         return n_step_returns(rewards, ended.float(), values, discount=self.discount)
 
-    def _value(self, observations: UInt8[Tensor, "B 4 84 84"]) -> Float[Tensor, " B"]:
-        values = self.target(observations)
-        greedy = (self.network(observations) if self.double else values).argmax(1, keepdim=True)
+    def _value(self, observations: UInt8[Tensor, "B 4 84 84"], game: str) -> Float[Tensor, " B"]:
+        values = self.target(observations, game)
+        greedy = (self.network(observations, game) if self.double else values).argmax(1, keepdim=True)
         return values.gather(1, greedy).squeeze(1).float()
 
-    def configure_optimizers(self) -> dict:
-        """Return the optimiser, and the schedule that anneals its learning rate."""
-        weights = self.network.parameters()
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Return the optimiser; each block sets its learning rate."""
+        weights, rate = self.network.parameters(), self.learning_rate.at(0)
         if self.optimizer == "adam":
-            optimizer = torch.optim.Adam(weights, self.learning_rate, eps=self.optimizer_epsilon, fused=True)
-        else:
-            optimizer = torch.optim.RMSprop(
-                weights, self.learning_rate, alpha=0.95, eps=self.optimizer_epsilon, centered=True, foreach=True
-            )
-        if not self.anneal:
-            return {"optimizer": optimizer}
-        blocks = int(self.trainer.estimated_stepping_batches)
-        schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda block: min(1.0, (blocks - block) / (self.anneal * blocks))
-        )
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+            return torch.optim.Adam(weights, rate, eps=self.optimizer_epsilon, fused=True)
+        return torch.optim.RMSprop(weights, rate, alpha=0.95, eps=self.optimizer_epsilon, centered=True, foreach=True)

@@ -13,11 +13,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import nn
 
-from distill.networks import DQN
+from distill.networks import DQN, SHARED, Network
 from distill.packing import HEADER
 from distill.store import write_atomically
 
 INPUT = "uint8 [B, 4, 84, 84], grey, oldest frame first, zeros before an episode's start; divided by 255 inside"
+
+
+ALLOWED = "; allowed are safetensors files that `fit` wrote, and shipped teachers"
 
 
 def shipped() -> dict[str, Path]:
@@ -32,18 +35,26 @@ def digest(network: nn.Module) -> str:
     return hashlib.sha256(save(tensors)).hexdigest()
 
 
-def save_network(path: Path, network: DQN, header: dict[str, Any], dtype: torch.dtype = torch.float32) -> None:
+def save_network(path: Path, network: Network, header: dict[str, Any], dtype: torch.dtype = torch.float32) -> None:
     """Write a network and its header.
 
     Args:
         path: The file; its folder is made where it is missing.
-        network: What to write.
-        header: At least `game`; plain values only. `input` and `widths` are added.
+        network: What to write; what several games share is written once.
+        header: At least `game`, of several games their list; plain values only. `input`, `widths` and `num_actions` are
+            added.
         dtype: How to store the weights; half precision takes half the room.
     """
-    tensors = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in network.state_dict().items()}
+    weights = {_stored(name): tensor for name, tensor in network.state_dict().items()}
+    tensors = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in weights.items()}
     full = {**header, "widths": list(network.widths), "num_actions": network.num_actions, "input": INPUT}
     write_atomically(path, save(tensors, metadata={HEADER: json.dumps(full)}))
+
+
+def _stored(name: str) -> str:
+    """Name a tensor of a `MultiDQN` as it is stored: the same for all games if they share it."""
+    parts = name.split(".")
+    return ".".join(parts[2:]) if parts[0] == "games" and parts[2] in SHARED else name
 
 
 def find(source: str) -> Path:
@@ -59,55 +70,67 @@ def find(source: str) -> Path:
     return Path(source)
 
 
-def load_network(source: str) -> tuple[DQN, dict[str, Any]]:
-    """Read a network, in float32, ready to play, and its header.
+def load_network(source: str, game: str | None = None) -> tuple[DQN, dict[str, Any]]:
+    """Read the network of one game, in float32, ready to play, and its header.
 
     Args:
         source: Path of a file that `save_network` wrote or of a run's checkpoint, or a shipped teacher's name.
+        game: Which of several games; the header's `game` is then this one. None where there is but one.
 
     Raises:
-        ValueError: for a file that is missing, damaged or not ours; nothing is ever unpickled.
+        ValueError: for a file that is missing, damaged or not ours; for a game that is not in it, or none where there
+            are several. Nothing is ever unpickled.
     """
     path = find(source)
-    if path.suffix == ".ckpt":
-        return _load_checkpoint(path)
+    header, tensors = (_read_checkpoint if path.suffix == ".ckpt" else _read_file)(path)
+    games = [header["game"]] if isinstance(header["game"], str) else header["game"]
+    if game is None and len(games) > 1:
+        raise ValueError(f"{path} plays {', '.join(games)}; say which game")
+    if game is not None and game not in games:
+        raise ValueError(f"{path} plays {', '.join(games)}, not {game}")
+    header["game"] = game or games[0]
+    try:
+        return _assemble(tensors, header["game"]), header
+    except (IndexError, KeyError, TypeError, RuntimeError) as error:
+        raise ValueError(f"{path} is no weight file of this project ({_reason(error)}){ALLOWED}") from error
+
+
+def _read_file(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     try:
         with safe_open(path, "pt") as file:
             header = json.loads((file.metadata() or {}).get(HEADER, "null"))
             tensors = {name: file.get_tensor(name).float() for name in file.keys()}
-        network = _assemble(tensors)
         header["game"]
-    except (SafetensorError, IndexError, KeyError, TypeError, RuntimeError, OSError, json.JSONDecodeError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(
-            f"{path} is no weight file of this project ({reason}); allowed are safetensors files that `fit` wrote, "
-            f"and shipped teachers ({', '.join(shipped()) or 'none'})"
-        ) from error
-    return network, header
+    except (SafetensorError, KeyError, TypeError, RuntimeError, OSError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path} is no weight file of this project ({_reason(error)}){ALLOWED}") from error
+    return header, tensors
 
 
-def _load_checkpoint(path: Path) -> tuple[DQN, dict[str, Any]]:
+def _read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    part = "network."
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
         header = {"game": content["hyper_parameters"]["game"], "protocol": None}
-        part = "network."
-        tensors = {
-            name.removeprefix(part): tensor.float()
-            for name, tensor in content["state_dict"].items()
-            if name.startswith(part)
-        }
-        network = _assemble(tensors)
+        weights = {name.removeprefix(part): of for name, of in content["state_dict"].items() if name.startswith(part)}
     except (pickle.UnpicklingError, EOFError, KeyError, TypeError, RuntimeError, OSError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(f"{path} is no checkpoint of this project ({reason})") from error
-    return network, header
+        raise ValueError(f"{path} is no checkpoint of this project ({_reason(error)})") from error
+    return header, {_stored(name): tensor.float() for name, tensor in weights.items()}
 
 
-def _assemble(tensors: dict[str, torch.Tensor]) -> DQN:
-    first, second, third, hidden, actions = (
-        tensors[f"{layer}.bias"].shape[0] for layer in ("conv1", "conv2", "conv3", "fc1", "out")
-    )
-    network = DQN((first, second, third, hidden), actions)
+def _reason(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+def _assemble(tensors: dict[str, torch.Tensor], game: str) -> DQN:
+    own = f"games.{game}."
+    tensors = {
+        name.removeprefix(own): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(own) or not name.startswith("games.")
+    }
+    first, second, third, hidden, actions = (tensors[f"{layer}.bias"].shape[0] for layer in (*SHARED, "out"))
+    controller = tensors["controller.bias"].shape[0] if "controller.bias" in tensors else None
+    network = DQN((first, second, third, hidden), actions, controller)
     network.load_state_dict(tensors)
     return network.requires_grad_(False).eval()
 
@@ -116,11 +139,9 @@ def load_teacher(source: str, game: str, num_actions: int) -> tuple[DQN, dict[st
     """Read a network that is to play a certain game.
 
     Raises:
-        ValueError: as `load_network`, and for a network made for another game or number of actions.
+        ValueError: as `load_network`, and for a network made for another number of actions.
     """
-    network, header = load_network(source)
-    if header["game"] != game:
-        raise ValueError(f"teacher {source!r} plays {header['game']}, not {game}; give a teacher for {game}")
+    network, header = load_network(source, game)
     if network.num_actions != num_actions:
         raise ValueError(
             f"teacher {source!r} has {network.num_actions} actions; {game} has {num_actions}, and so must its teacher"

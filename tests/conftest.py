@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 from distill.atari import action_names
 from distill.networks import build
-from distill.weights import save_network
+from distill.weights import save_network, shipped
 
 ROOT = Path(__file__).parent.parent
 
@@ -26,6 +27,18 @@ def make_teacher(tmp_path_factory):
         return str(path)
 
     return make
+
+
+@pytest.fixture
+def stand_ins(make_teacher):
+    """Give arguments that put untrained teachers where a config names some that are not shipped yet."""
+
+    def arguments(config: Path) -> list[str]:
+        games = yaml.safe_load(config.read_text())["data"]["init_args"]["game"]
+        wanted = {game for game, teacher in games.items() if teacher} if isinstance(games, dict) else set()
+        return [f"--data.game.{game}={make_teacher(game)}" for game in sorted(wanted - set(shipped()))]
+
+    return arguments
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from distill.play_log import LogWriter
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
+MULTITASK = ROOT / "conf" / "multitask3.yaml"
 COMMANDS = list(dict.fromkeys(re.findall(r"python -m distill (.+)$", README, re.MULTILINE)))
 
 
@@ -39,13 +40,14 @@ def starts(tmp_path_factory) -> Path:
 
 
 @pytest.mark.parametrize("command", [command for command in COMMANDS if command.startswith("fit")])
-def test_a_fit_command_runs_shrunken(command, workdir, starts):
+def test_a_fit_command_runs_shrunken(command, workdir, starts, stand_ins):
     """Each `fit` in the README runs, given conf/debug.yaml."""
     (workdir / "pong.starts").symlink_to(starts)
     shrunken = ["--config", "conf/debug.yaml"]
     if "callbacks" in command:
         shrunken.append("--trainer.callbacks.max_frames=1000")
-    main([*shlex.split(command), *shrunken])
+    config = ROOT / re.search(r"--config (\S+)", command)[1]
+    main([*shlex.split(command), *shrunken, *stand_ins(config)])
     assert list((workdir / "runs").rglob("scores.json"))
 
 
@@ -63,12 +65,20 @@ def test_scores_and_starts_as_in_the_readme(workdir, capsys):
         screen = cartridge.screen
         log.add(screen, action, cartridge.act(action))
     log.close()
-    found = [command for command in COMMANDS if command.split()[0] in short]
+    found = [command for command in COMMANDS if command.split()[0] in short and "--game " not in command]
     assert {command.split()[0] for command in found} == set(short)
     for command in found:
         main([*shlex.split(command), *short[command.split()[0]]])
     assert {"scores.json", "pong.starts", "pong.mp4", "breakout.starts"} <= {path.name for path in workdir.iterdir()}
     assert "not human" in capsys.readouterr().out
+
+
+def test_a_game_of_several_is_scored_as_in_the_readme(workdir, stand_ins, capsys):
+    """The README's `evaluate --game` scores one game of the run that it made before."""
+    main(["fit", "--config", "conf/multitask3.yaml", "--config", "conf/debug.yaml", *stand_ins(MULTITASK)])
+    (command,) = (command for command in COMMANDS if "--game " in command and command.startswith("evaluate"))
+    main([*shlex.split(command), "--episodes", "2", "--max_frames", "1000"])
+    assert "pong: no-op starts" in capsys.readouterr().out
 
 
 def test_validate_runs_on_the_runs_that_the_readme_made(workdir, capsys):

@@ -15,12 +15,16 @@ from distill.student import StudentModule
 from distill.teacher import TeacherModule
 
 
-def fit(module, data, hours=2, **trainer):
+def memory_of(data, game="pong"):
+    return data.experiences[game].memory
+
+
+def fit(module, data, hours=2, ckpt_path=None, **trainer):
     """Run hours without files."""
     quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
     quiet |= {"enable_model_summary": False, "num_sanity_val_steps": 0, "accelerator": "cpu", "limit_val_batches": 0}
     trainer = L.Trainer(max_epochs=hours, **{**quiet, **trainer})
-    trainer.fit(module, data)
+    trainer.fit(module, data, ckpt_path=ckpt_path, weights_only=True)
     return trainer
 
 
@@ -37,9 +41,9 @@ def test_each_hour_is_one_refill_and_its_updates(make_teacher, small):
     refills, updates = [], []
 
     class Counting(ReplayDataModule):
-        def refill(self, hour):
-            refills.append((hour, self.trainer.global_step))
-            super().refill(hour)
+        def refill(self, number):
+            refills.append((number, self.trainer.global_step))
+            super().refill(number)
 
     class CountingStudent(StudentModule):
         def loss(self, batch):
@@ -51,7 +55,7 @@ def test_each_hour_is_one_refill_and_its_updates(make_teacher, small):
     assert refills == [(0, 0), (1, 8), (2, 16)]
     assert updates == [8] * 24
     assert trainer.global_step == 24
-    assert data.memory._written * 4 == 3 * 240
+    assert memory_of(data)._written * 4 == 3 * 240
 
 
 def test_a_learning_teacher_refills_often_and_warms_up_once(small):
@@ -62,19 +66,19 @@ def test_a_learning_teacher_refills_often_and_warms_up_once(small):
     data.on_play.append(lambda done, steps: refills.append(steps) if done == steps else None)
     fit(module, data)
     assert refills == [120 + 40, 120, 120, 120]
-    assert data.memory._written * 4 == 2 * 240 + 40
+    assert memory_of(data)._written * 4 == 2 * 240 + 40
 
 
 def test_the_memory_is_the_last_hours(make_teacher, small):
     """The memory never holds more than `memory_hours`."""
     _, data, _ = student(make_teacher, small, memory_hours=1.5)
-    assert len(data.memory) == 360
+    assert len(memory_of(data)) == 360
 
 
 def test_an_episode_goes_on_from_hour_to_hour(make_teacher, small):
     """No episode is cut at an hour's end: only the first step of the run begins one while none has ended."""
     _, data, _ = student(make_teacher, {**small, "max_frames": 100_000})
-    kept = data.memory._kept
+    kept = memory_of(data)._kept
     written = 2 * 240 // 4
     assert not kept.ended[:written].any()
     assert kept.first[:written].any(axis=1).nonzero()[0].tolist() == [0]
@@ -92,8 +96,8 @@ def test_labels_are_the_teachers_values(make_teacher, small):
     _, data, _ = student(make_teacher, small)
     import numpy as np
 
-    rows = data.memory.minibatch(np.random.default_rng(0), 64)
-    torch.testing.assert_close(data.teacher(rows.observations), rows.labels)
+    rows = memory_of(data).minibatch(np.random.default_rng(0), 64)
+    torch.testing.assert_close(data.teachers["pong"](rows.observations), rows.labels)
     assert not rows.labels.requires_grad
 
 
@@ -167,8 +171,8 @@ def test_validation_scores_the_students_own_play(make_teacher, small):
     """`validate` plays the asked number of episodes with the student and logs their mean."""
     module, data, _ = student(make_teacher, small)
     trainer = fit(module, data, hours=1, limit_val_batches=1.0)
-    assert module.summary.episodes == 2
-    assert trainer.callback_metrics["val/score"].item() == pytest.approx(module.summary.mean)
+    assert module.summaries["pong"].episodes == 2
+    assert trainer.callback_metrics["val/score"].item() == pytest.approx(module.summaries["pong"].mean)
 
 
 @pytest.mark.parametrize(

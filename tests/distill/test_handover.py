@@ -1,5 +1,7 @@
 """Games that begin at a start are what the native environment would have been there, to the bit."""
 
+import multiprocessing
+
 import numpy as np
 import pytest
 
@@ -55,7 +57,7 @@ def test_a_start_may_be_anywhere():
     for action in actions.tolist():
         cartridge.act(action)
         screens.append(cartridge.screen)
-    from distill.handover import shrink
+    from distill.emulators import shrink
 
     for place, frame in enumerate((19, 23, 27, 31)):
         assert (observation[place] == shrink(np.maximum(screens[frame - 1], screens[frame - 2]))).all()
@@ -113,3 +115,26 @@ def test_an_action_that_the_game_does_not_have_is_refused():
     with pytest.raises(ValueError, match="pong has actions 0 to 5"):
         handed.step(np.array([6]))
     handed.close()
+
+
+def test_a_dead_process_is_noticed():
+    """Where the system kills an emulator's process, play ends with one line instead of waiting for it."""
+    start = start_after("pong", np.zeros(9, np.int64))
+    handed = HandedOver(made_of("pong", start), [0])
+    handed.rebuild(np.zeros(1, np.int64), [np.zeros(0, np.int64)])
+    for process in handed._processes:
+        process._process.kill()
+        process._process.join()
+    with pytest.raises(ValueError, match="a process that emulates games has died"):
+        handed.step(np.array([0]))
+    handed.close()
+
+
+def test_closing_leaves_no_process():
+    """After `close`, and after a refusal, no process of an emulator is left."""
+    start = start_after("pong", np.zeros(9, np.int64))
+    handed = HandedOver(made_of("pong", start, start), [0, 1])
+    handed.rebuild(np.zeros(2, np.int64), [np.zeros(0, np.int64)] * 2)
+    assert multiprocessing.active_children()
+    handed.close()
+    assert not multiprocessing.active_children()

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from distill.losses import kl_loss, mse_loss, n_step_returns, nll_loss, td_loss
+from distill.losses import gap_loss, kl_loss, mse_loss, n_step_returns, nll_loss, td_loss
 
 LN2, LN3 = 0.6931472, 1.0986123
 
@@ -28,6 +28,17 @@ def test_nll():
     torch.testing.assert_close(loss, torch.tensor([0.2876821, 1.3862944]))
     # softmax - onehot: (1/4, 3/4 - 1) and (1/4 - 1, 3/4)
     torch.testing.assert_close(gradient(loss, student), torch.tensor([[0.25, -0.25], [-0.75, 0.75]]))
+
+
+def test_gap():
+    """A tie weighs nothing, a wide gap all, and between them the weight is that of the two best actions' softmax."""
+    # nll: ln 3, ln 3, ln(3 / 2). softmax(ln 3, 0) = (3/4, 1/4) and 2 x 3/4 - 1 = 1/2; the third value changes nothing
+    student = torch.log(torch.tensor([[1.0, 1.0, 1.0], [1.0, 1.0, 1.0], [2.0, 0.5, 0.5]])).requires_grad_()
+    teacher = torch.tensor([[4.0, 4.0, 1.0], [0.5 * LN3, 0.0, -9.0], [90.0, 1.0, 1.0]])
+    loss = gap_loss(student, teacher, temperature=0.5)
+    torch.testing.assert_close(loss, torch.tensor([0.0, LN3 / 2, LN3 - LN2]))
+    # half of softmax - onehot
+    torch.testing.assert_close(gradient(loss, student)[1], torch.tensor([-2.0, 1.0, 1.0]) / 6)
 
 
 def test_mse():

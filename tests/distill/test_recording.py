@@ -47,7 +47,7 @@ def files(folder) -> dict[str, bytes]:
 
 def test_an_hour_file_gives_back_every_bit(recording):
     """Reading what was written gives the same arrays, of the same types."""
-    steps = recording().hour(0, last=True)
+    steps = recording().hour(0)
     stand = Unfinished.fresh(4).after(steps)
     again = Hour.from_bytes(Hour(steps, stand).to_bytes({"game": "breakout"}))
     assert same(again.steps, steps)
@@ -69,22 +69,25 @@ def test_playing_ahead_changes_nothing(recording, tmp_path):
     """With overlap, without, and with a new process for each hour, the files are the same, byte for byte."""
     ahead, stepwise = recording("ahead", overlap=True), recording("stepwise")
     for hour in range(3):
-        ahead.hour(hour, last=hour == 2)
+        ahead.hour(hour)
+        if hour < 2:
+            ahead.play_ahead(hour + 1)
         stepwise.hour(hour)
         recording("restarted").hour(hour)
     assert len(files(tmp_path / "ahead")) == 3
     assert files(tmp_path / "ahead") == files(tmp_path / "stepwise") == files(tmp_path / "restarted")
 
 
-def test_overlap_plays_ahead_and_not_beyond_the_last(recording):
-    """While an hour is being used the next one is played; after the last, nothing."""
-    one = recording(overlap=True)
+@pytest.mark.parametrize(("overlap", "played"), [(True, 2), (False, 1)])
+def test_only_overlap_plays_ahead(recording, overlap, played):
+    """While an hour is being used the next one is played, where that is wanted."""
+    one = recording(overlap=overlap)
     one.hour(0)
-    one._ahead[1].result()
-    assert one.played_hours == 2
-    one.hour(1, last=True)
+    one.play_ahead(1)
+    if overlap:
+        one._ahead[1].result()
     one.close()
-    assert one.played_hours == 2
+    assert one.played_hours == played
 
 
 def test_missing_and_damaged_hours_are_played_again(recording, tmp_path, capsys):

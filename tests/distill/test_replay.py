@@ -141,7 +141,7 @@ def test_types():
     """Rows have the types that losses and networks take."""
     rng, memory = np.random.default_rng(0), filled(20)
     rows = {**vars(memory.minibatch(rng, 2)), **vars(memory.transitions(rng, 2, 3))}
-    assert {name: tensor.dtype for name, tensor in rows.items()} == {
+    assert {name: tensor.dtype for name, tensor in rows.items() if name != "game"} == {
         "observations": torch.uint8,
         "labels": torch.float32,
         "actions": torch.int64,
@@ -179,7 +179,7 @@ def test_compressed_frames_come_back_bit_for_bit():
 def block(rows: int, batch_size: int) -> Block[Minibatch]:
     numbers = torch.arange(rows)
     observations = numbers.to(torch.uint8)[:, None, None, None].expand(rows, 4, 84, 84)
-    return Block(Minibatch(observations, numbers[:, None].float()), batch_size)
+    return Block.of(Minibatch(observations, numbers[:, None].float(), "pong"), batch_size)
 
 
 @pytest.mark.parametrize(("rows", "sizes"), [(20, [10, 10]), (24, [10, 10, 4]), (7, [7])])
@@ -196,7 +196,8 @@ def test_block(rows, sizes):
 def test_to():
     """Moving a block moves every tensor and keeps the types of block, rows and numbers."""
     moved = block(6, 4).to("meta")
-    assert (type(moved), type(moved.rows), moved.batch_size) == (Block, Minibatch, 4)
-    assert moved.rows.observations.is_meta
-    assert moved.rows.labels.is_meta
-    assert (moved.rows.observations.dtype, moved.rows.labels.dtype) == (torch.uint8, torch.float32)
+    rows = moved.rows["pong"]
+    assert (type(moved), type(rows), moved.batch_size, rows.game) == (Block, Minibatch, 4, "pong")
+    assert rows.observations.is_meta
+    assert rows.labels.is_meta
+    assert (rows.observations.dtype, rows.labels.dtype) == (torch.uint8, torch.float32)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from distill.losses import kl_loss, mse_loss, nll_loss
+from distill.losses import gap_loss, kl_loss, mse_loss, nll_loss
 from distill.replay import Minibatch
 from distill.student import StudentModule
 
@@ -18,7 +18,12 @@ def batch():
 
 @pytest.mark.parametrize(
     ("name", "expected"),
-    [("nll", nll_loss), ("mse", mse_loss), ("kl", lambda q, labels: kl_loss(q, labels, temperature=0.5))],
+    [
+        ("nll", nll_loss),
+        ("mse", mse_loss),
+        ("kl", lambda q, labels: kl_loss(q, labels, temperature=0.5)),
+        ("gap", lambda q, labels: gap_loss(q, labels, temperature=0.5)),
+    ],
 )
 def test_the_loss_is_the_named_one(batch, name, expected):
     """`loss_name` picks the pure function, and `kl` gets the module's temperature."""
@@ -31,7 +36,7 @@ def test_the_loss_is_the_named_one(batch, name, expected):
     [
         ({"game": "pongg"}, "choose one of .*pong"),
         ({"network": "net9"}, "dqn, net1, net2, net3"),
-        ({"loss_name": "kll"}, "nll, mse, kl"),
+        ({"loss_name": "kll"}, "nll, mse, kl, gap"),
         ({"temperature": 0.0}, "above 0"),
         ({"temperature": -1.0}, "above 0"),
         ({"temperature": float("nan")}, "above 0"),

@@ -1,0 +1,110 @@
+"""What a run has seen of each game: the play that goes on, the memory of it, and the scores in it."""
+
+import itertools
+import math
+from collections import deque
+from collections.abc import Iterator, Mapping
+from typing import Literal
+
+import numpy as np
+
+from distill import protocol
+from distill.atari import num_actions
+from distill.recording import Recording
+from distill.replay import Memory, Steps
+from distill.rollout import Rules
+from distill.self_play import SelfPlay
+
+Interleaving = Literal["minibatch", "episode"]
+
+
+class Experience:
+    """One game's.
+
+    Args:
+        rules: How it is played.
+        memory_hours: Hours to remember.
+    """
+
+    def __init__(self, rules: Rules, memory_hours: float) -> None:
+        self.rules = rules
+        self.memory_hours = memory_hours
+        length = int(memory_hours * rules.hour_steps) // rules.num_envs
+        self.memory = Memory(length, rules.num_envs, num_actions(rules.game), rules.game)
+        self.scores: deque[float] = deque(maxlen=protocol.EVAL_EPISODES)
+        """Of the last episodes that ended."""
+        self.recording: Recording | None = None
+        """The teacher's play, where there is a teacher."""
+        self.self_play: SelfPlay | None = None
+        """The trained module's, where there is none."""
+        self._totals = np.full(rules.num_envs, np.nan)
+        self._hours: int | None = None
+
+    def due(self, hours: int) -> range:
+        """Say which of the first so many hours are not remembered yet, but should be.
+
+        Where a run goes on in the midst, that is one hour more than is remembered: the oldest observation needs the
+        frames before it.
+        """
+        oldest = max(0, hours - 1 - math.ceil(self.memory_hours)) if self._hours is None else self._hours
+        self._hours = hours if hours else None
+        return range(oldest, hours)
+
+    def remember(self, steps: Steps) -> None:
+        """Add steps that directly follow the last ones."""
+        self.memory.extend(steps)
+        for first, rewards, ended in zip(steps.first, steps.rewards, steps.ended, strict=True):
+            self._totals[first] = 0  # until then, not a number: an episode whose beginning was not seen has no score
+            self._totals += rewards
+            self.scores.extend(score for score in self._totals[ended].tolist() if not math.isnan(score))
+
+    def close(self) -> None:
+        """Stop playing."""
+        for play in (self.recording, self.self_play):
+            if play is not None:
+                play.close()
+        self.recording = self.self_play = None
+
+
+def sources_of(game: str | Mapping[str, str | None], teacher: str | None) -> dict[str, str | None]:
+    """Say whose teacher is whose: a name or a file for each game, or None for all.
+
+    Args:
+        game: One, or several with their teachers.
+        teacher: Of one game.
+
+    Raises:
+        ValueError: for no game, for a teacher beside several, and where only some have one.
+    """
+    if isinstance(game, str):
+        return {game: teacher}
+    sources = dict(game)
+    if not sources:
+        raise ValueError("game is empty; give one, or several with a teacher each: {pong: pong, ...}")
+    if teacher is not None:
+        raise ValueError(f"teacher is {teacher!r}; of several games each has its own: {{pong: pong, ...}}")
+    without = [name for name, source in sources.items() if source is None]
+    if without and len(without) < len(sources):
+        raise ValueError(f"{', '.join(without)} has no teacher; either all games must have one, or none")
+    return sources
+
+
+def turns(
+    memories: Mapping[str, Memory], interleave: Interleaving, rng: np.random.Generator, updates_per_step: float
+) -> Iterator[str]:
+    """Say of which game each minibatch is, without end; only games that are remembered take part.
+
+    Args:
+        memories: By game.
+        interleave: `minibatch` draws it, all alike; `episode` goes round, one episode's worth of updates each.
+        rng: What to draw with.
+        updates_per_step: How many updates belong to a step of play.
+    """
+    while True:
+        played = [game for game, memory in memories.items() if len(memory)]
+        if interleave == "minibatch":
+            yield played[rng.integers(len(played))]
+            continue
+        for game in played:
+            updates = round(memories[game].episode_steps * updates_per_step)
+            yield from itertools.repeat(game, max(1, updates))
