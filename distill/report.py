@@ -9,6 +9,7 @@ from typing import Any
 import lightning as L
 import numpy as np
 import torch
+from lightning.pytorch.trainer.states import TrainerFn
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
@@ -113,7 +114,8 @@ class ScoreTable(L.Callback):
     def on_validation_end(self, trainer: L.Trainer, pl_module: Player) -> None:
         """Score the teachers, the first time; log and print."""
         data = trainer.datamodule
-        if len(pl_module.games) == 1 or not data.teachers or not trainer.is_global_zero:
+        fitting = trainer.state.fn == TrainerFn.FITTING
+        if len(pl_module.games) == 1 or not data.teachers or not (fitting and trainer.is_global_zero):
             return
         scores = scores_of(pl_module, data)
         means = {f"val/{name}": mean for name, mean in means_of(scores).items() if mean is not None}
