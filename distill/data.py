@@ -12,20 +12,17 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from distill import checks, protocol
 from distill.atari import num_actions, usable_cores
+from distill.best import load_playing
 from distill.evaluation import Episodes, Summary
 from distill.experience import Experience, Interleaving, sources_of, turns
 from distill.networks import DQN
 from distill.randomness import generator
-from distill.recording import Recording
+from distill.recording import Recording, divide_cores
 from distill.replay import Block, Minibatch, Transitions
 from distill.rollout import Policy, Rules, greedy_in
 from distill.schedule import Schedule
 from distill.self_play import SelfPlay
 from distill.store import Store
-from distill.weights import load_teacher
-
-ENOUGH_CORES = 4
-"""With so many, learning leaves half of them to play."""
 
 
 class ReplayDataModule(L.LightningDataModule):
@@ -42,7 +39,8 @@ class ReplayDataModule(L.LightningDataModule):
     Args:
         game: ALE name; or several, each with its teacher: `{pong: pong, qbert: my/qbert.safetensors}`, or null where
             the trained module plays itself.
-        teacher: Of one game: a shipped teacher's name or a weight file; None lets the trained module play.
+        teacher: Of one game: a shipped teacher's name, a weight file, or the folder of a teacher's run that keeps its
+            best networks, of which this is the first; None lets the trained module play.
         seed: The run's seed, 0 or more.
         hour_steps: Steps an hour over all environments; a multiple of `num_envs` times `refills_per_hour`.
         updates_per_hour: Updates an hour; a multiple of `block_updates`.
@@ -72,7 +70,7 @@ class ReplayDataModule(L.LightningDataModule):
             fast for the smallest student (70 s an hour, against 67) and faster for the full one (180 s, against 250).
 
     Raises:
-        ValueError: for a value out of its range, and as `distill.weights.load_teacher`.
+        ValueError: for a value out of its range, and as `distill.best.load_playing`.
     """
 
     def __init__(
@@ -149,11 +147,13 @@ class ReplayDataModule(L.LightningDataModule):
         self.eval_epsilon = eval_epsilon
         self.teacher_sources = sources
         actions = {game: num_actions(game) for game in sources}
-        self.teachers: dict[str, DQN] = {
-            game: load_teacher(source, game, actions[game])[0] for game, source in sources.items() if source
-        }
+        self.teachers: dict[str, DQN] = {}
+        self.teacher_files: dict[str, Path] = {}
         self.teacher_summaries: dict[str, Summary] = {}
         """Of those teachers that have been scored."""
+        for game, source in sources.items():
+            if source:
+                self.teachers[game], self.teacher_files[game] = load_playing(source, game, actions[game])
         self.store = store
         self.store_limit_gb = store_limit_gb
         self.overlap = overlap
@@ -169,13 +169,8 @@ class ReplayDataModule(L.LightningDataModule):
         if not self.teachers:
             return
         device = self.trainer.strategy.root_device
-        cores, on_gpu = usable_cores(), device.type != "cpu"
-        overlap = on_gpu or cores >= ENOUGH_CORES if self.overlap is None else self.overlap
-        # With enough cores learning has its half whether it shares them or not, for the same bits.
-        learn_threads = cores - cores // 2 if cores >= ENOUGH_CORES else cores
-        play_threads = max(1, cores - learn_threads) if overlap or cores >= ENOUGH_CORES else cores
-        # Weights depend on the number of threads in their last bits: it must not depend on who plays when.
-        torch.set_num_threads(min(torch.get_num_threads(), learn_threads))
+        division = divide_cores(usable_cores(), on_gpu=device.type != "cpu", overlap=self.overlap)
+        torch.set_num_threads(min(torch.get_num_threads(), division.learn_threads))
         folder = Path(self.store or Path(self.trainer.default_root_dir) / "hours")
         for game, experience in self.experiences.items():
             experience.recording = Recording(
@@ -183,8 +178,8 @@ class ReplayDataModule(L.LightningDataModule):
                 self.teachers[game].to(device),
                 Store(folder, self.store_limit_gb),
                 keep_hours=math.ceil(self.memory_hours) + 1,
-                overlap=overlap,
-                num_threads=self.num_threads or play_threads,
+                overlap=division.overlap,
+                num_threads=self.num_threads or division.play_threads,
             )
 
     def teardown(self, stage: str) -> None:
@@ -202,8 +197,7 @@ class ReplayDataModule(L.LightningDataModule):
 
     def val_dataloader(self) -> DataLoader:
         """Yield this rank's share of the evaluation's episodes."""
-        rank, ranks = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        numbers = range(rank, self.eval_episodes, ranks)
+        numbers = range(self._rank, self.eval_episodes, self.trainer.world_size if self.trainer else 1)
         return DataLoader([self.eval_rules(game, numbers) for game in self.games], batch_size=None)
 
     def eval_rules(self, game: str, numbers: range | None = None) -> Episodes:
@@ -246,12 +240,20 @@ class ReplayDataModule(L.LightningDataModule):
             return
         for place, experience in enumerate(self.experiences.values()):
             for hour in experience.due((number - place) // len(self.games) + 1):
-                tell = lambda done: self._tell(done, self.hour_steps)  # noqa: E731
-                experience.remember(experience.recording.hour(hour, tell))
-        following = number + 1
-        if following != self.trainer.max_epochs:
-            coming = self.experiences[self.games[following % len(self.games)]]
-            coming.recording.play_ahead(following // len(self.games))
+                experience.remember(experience.recording.hour(hour, lambda done: self._tell(done, self.hour_steps)))
+        turn, place = divmod(number + 1, len(self.games))
+        if number + 1 != self.trainer.max_epochs:
+            self.experiences[self.games[place]].recording.play_ahead(turn)
+
+    def change_teacher(self, hour: int, teacher: DQN, file: Path, *, forget: bool) -> None:
+        """Have a teacher from another file play the only game from an hour on; perhaps forget what was before."""
+        (game,) = self.games
+        self.teachers[game] = teacher.to(self.trainer.strategy.root_device)
+        self.teacher_files[game] = file
+        self.teacher_summaries.clear()
+        self.experiences[game].recording.change_teacher(hour, self.teachers[game])
+        if forget:
+            self.experiences[game].forget(hour)
 
     def _play_on(self, game: str, number: int) -> None:
         experience = self.experiences[game]

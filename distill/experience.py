@@ -29,8 +29,7 @@ class Experience:
     def __init__(self, rules: Rules, memory_hours: float) -> None:
         self.rules = rules
         self.memory_hours = memory_hours
-        length = int(memory_hours * rules.hour_steps) // rules.num_envs
-        self.memory = Memory(length, rules.num_envs, num_actions(rules.game), rules.game)
+        self.memory = self._empty()
         self.scores: deque[float] = deque(maxlen=protocol.EVAL_EPISODES)
         """Of the last episodes that ended."""
         self.recording: Recording | None = None
@@ -39,6 +38,11 @@ class Experience:
         """The trained module's, where there is none."""
         self._totals = np.full(rules.num_envs, np.nan)
         self._hours: int | None = None
+        self._since = 0
+
+    def _empty(self) -> Memory:
+        length = int(self.memory_hours * self.rules.hour_steps) // self.rules.num_envs
+        return Memory(length, self.rules.num_envs, num_actions(self.rules.game), self.rules.game)
 
     def due(self, hours: int) -> range:
         """Say which of the first so many hours are not remembered yet, but should be.
@@ -46,9 +50,14 @@ class Experience:
         Where a run goes on in the midst, that is one hour more than is remembered: the oldest observation needs the
         frames before it.
         """
-        oldest = max(0, hours - 1 - math.ceil(self.memory_hours)) if self._hours is None else self._hours
+        oldest = hours - 1 - math.ceil(self.memory_hours) if self._hours is None else self._hours
         self._hours = hours if hours else None
-        return range(oldest, hours)
+        return range(max(self._since, oldest), hours)
+
+    def forget(self, hour: int) -> None:
+        """Forget what was before an hour."""
+        self._since = hour
+        self.memory = self._empty()
 
     def remember(self, steps: Steps) -> None:
         """Add steps that directly follow the last ones."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict
 from importlib.metadata import version
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -28,6 +28,33 @@ from distill.weights import digest
 FORMAT = 1
 """Of hour files; raised by whoever changes what is in them or what play draws."""
 POLL_SECONDS = 0.2
+ENOUGH_CORES = 4
+"""With so many, learning leaves half of them to play."""
+
+
+class Division(NamedTuple):
+    """Who has which cores."""
+
+    overlap: bool
+    learn_threads: int
+    play_threads: int
+
+
+def divide_cores(cores: int, *, on_gpu: bool, overlap: bool | None) -> Division:
+    """Divide the cores between play and learning.
+
+    With enough cores learning has its half whether it shares them or not: weights depend on the number of threads in
+    their last bits, and must not depend on who plays when.
+
+    Args:
+        cores: How many there are.
+        on_gpu: Whether learning is on a GPU.
+        overlap: Whether play and learning go on at the same time; None means wherever that is faster.
+    """
+    enough = cores >= ENOUGH_CORES
+    overlap = (on_gpu or enough) if overlap is None else overlap
+    learn = cores - cores // 2 if enough else cores
+    return Division(overlap, learn, max(1, cores - learn) if overlap or enough else cores)
 
 
 def provenance(rules: Rules, teacher: DQN) -> dict[str, Any]:
@@ -45,7 +72,7 @@ def provenance(rules: Rules, teacher: DQN) -> dict[str, Any]:
 
 
 class Recording:
-    """One teacher's hours of one game.
+    """A teacher's hours of one game, or those of one teacher after another.
 
     Args:
         rules: How they are played.
@@ -65,9 +92,8 @@ class Recording:
         self.overlap = overlap
         self.played_hours = 0
         """Hours that were played here, not found."""
-        self._teacher = teacher
+        self._teachers = [(0, teacher, provenance(rules, teacher))]
         self._num_threads = num_threads
-        self._header = provenance(rules, teacher)
         self._names: list[str] = []
         self._games: Atari | None = None  # made when they are needed: 30 take 2.6 seconds
         self._stand = 0, Unfinished.fresh(rules.num_envs)  # at the beginning of that hour
@@ -81,11 +107,29 @@ class Recording:
         """Name an hour's file, by the game, the hour, and a hash of all it depends on."""
         while len(self._names) <= hour:
             before = self._names[-1] if self._names else None
-            what = json.dumps({**self._header, "before": before}, sort_keys=True)
+            _, _, header = self._whose(len(self._names))
+            what = json.dumps({**header, "before": before}, sort_keys=True)
             self._names.append(
                 f"{self.rules.game}-{len(self._names):04}-{hashlib.sha256(what.encode()).hexdigest()[:16]}"
             )
         return self._names[hour]
+
+    def change_teacher(self, hour: int, teacher: DQN) -> None:
+        """Have another play from an hour on, which no one has asked for yet; episodes go on as they stand.
+
+        Args:
+            hour: Above those of all former changes.
+            teacher: On the device where it is to play.
+        """
+        assert not self.overlap, "the hour after a change may have been played already"
+        assert hour > self._teachers[-1][0], "teachers change in the order of their hours"
+        if hour:
+            self.name(hour - 1)
+        del self._names[hour:]
+        self._teachers.append((hour, teacher, provenance(self.rules, teacher)))
+
+    def _whose(self, hour: int) -> tuple[int, DQN, dict[str, Any]]:
+        return [one for one in self._teachers if one[0] <= hour][-1]
 
     def hour(self, hour: int, on_step: Callable[[int], None] = lambda done: None) -> Steps:
         """Find or play an hour, counted from 0.
@@ -134,10 +178,12 @@ class Recording:
         elif self._stand[0] != hour:
             self._get(hour - 1, on_step)
         stand = self._stand[1]
+        _, teacher, header = self._whose(hour)
+        self._policy = greedy_in(teacher)
         if self._playing is None or self._playing[0] != hour:
             self._games = self._games or rules.games(self._num_threads)
             epsilon = lambda: rules.epsilon_after(self._played_steps)  # noqa: E731
-            self._playing = hour, play(greedy_in(self._teacher), self._games, rules.episode, epsilon, stand)
+            self._playing = hour, play(lambda seen: self._policy(seen), self._games, rules.episode, epsilon, stand)
         before = hour * rules.hour_steps
 
         def count(done: int) -> None:
@@ -152,4 +198,4 @@ class Recording:
         self.played_hours += 1
         stand = stand.after(steps)
         seeds = [environment_seed(rules.episode(number)) for number in stand.numbers.tolist()]
-        return Hour(steps, stand).to_bytes({**self._header, "hour": hour, "open_seeds": seeds})
+        return Hour(steps, stand).to_bytes({**header, "hour": hour, "open_seeds": seeds})

@@ -28,7 +28,7 @@ from distill.evaluation import (
 from distill.networks import DQN, count_parameters
 from distill.player import Player
 from distill.rollout import Policy, greedy_in
-from distill.weights import find, load_network, save_network, write_atomically
+from distill.weights import load_network, save_network, write_atomically
 
 
 def latency_ms(network: torch.nn.Module) -> float:
@@ -166,7 +166,7 @@ def report(model: Player, data: ReplayDataModule, folder: Path) -> None:
     for game, of in scores.items():
         of["student" if taught else "teacher"] |= facts(networks[game], file)
         if taught:
-            of["teacher"] |= facts(data.teachers[game], find(data.teacher_sources[game]))
+            of["teacher"] |= facts(data.teachers[game], data.teacher_files[game])
     if len(scores) == 1:
         ((game, of),) = scores.items()
         whole = {"game": game, "protocol": described, **of}

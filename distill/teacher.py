@@ -2,6 +2,7 @@
 
 import copy
 from dataclasses import replace
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -9,9 +10,12 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from distill import checks
+from distill.best import BestNetworks, rounded, summary_header
+from distill.evaluation import score_episodes, summarise
 from distill.losses import n_step_returns, td_loss
 from distill.player import Player
 from distill.replay import Block, Transitions, Valued
+from distill.rollout import greedy_in
 from distill.schedule import Schedule
 
 PART = 512
@@ -37,6 +41,8 @@ class TeacherModule(Player):
         life_loss_ends: Whether a lost life counts as an episode's end in the targets.
         optimizer: `rmsprop` (centred, both decays 0.95, as in Mnih et al.) or `adam`.
         learning_rate: Above 0; or `(hour, value)` points, linear between.
+        score_every_hours: Score this network after every so many simulated hours, and at the beginning, and keep each
+            that beats the best so far in the run's folder, for students on the same clock; 1 or more. None keeps none.
         optimizer_epsilon: Added to the root of the squared gradients, above 0. Mnih et al. add 0.01 under the root,
             with gradients summed over a minibatch of 32; to the root, and on their mean, that is about 0.1 / 32.
     """
@@ -53,12 +59,15 @@ class TeacherModule(Player):
         optimizer: Literal["rmsprop", "adam"] = "rmsprop",
         learning_rate: float | list[tuple[float, float]] = 2.5e-4,
         optimizer_epsilon: float = 0.1 / 32,
+        score_every_hours: int | None = None,
     ) -> None:
         super().__init__(game, network)
         self.save_hyperparameters(logger=False)
         checks.between(0, 1, discount=discount)
         checks.above_zero(optimizer_epsilon=optimizer_epsilon)
-        checks.at_least(1, target_updates=target_updates)
+        checks.at_least(1, target_updates=target_updates, score_every_hours=score_every_hours or 1)
+        if score_every_hours is not None and len(self.games) > 1:
+            raise ValueError(f"score_every_hours is {score_every_hours}; of {len(self.games)} games it must be null")
         self.target = copy.deepcopy(self.network).requires_grad_(False)
         self.discount = discount
         self.double = double
@@ -69,6 +78,9 @@ class TeacherModule(Player):
         self.learning_rate = Schedule.of(learning_rate)
         checks.above_zero(learning_rate=min(self.learning_rate.values))
         self.optimizer_epsilon = optimizer_epsilon
+        self.score_every_hours = score_every_hours
+        self.best: BestNetworks | None = None
+        """The best networks so far, where they are kept."""
 
     def loss(self, batch: Valued) -> Float[Tensor, " B"]:
         """Compare the taken actions' values with their targets; override it in a subclass to change the loss."""
@@ -87,6 +99,38 @@ class TeacherModule(Player):
         if before // self.target_updates < self.global_step // self.target_updates:
             self.target.load_state_dict(self.network.state_dict())
         self.log_block(loss=loss, value=torch.cat([rows.targets for rows in valued.values()]).mean())
+
+    def on_train_start(self) -> None:
+        """Score the network that the run begins with, where the best are kept."""
+        if self.score_every_hours is None or not self.trainer.is_global_zero:
+            return
+        self.best = BestNetworks(Path(self.trainer.default_root_dir), self.games[0], self.trainer.current_epoch)
+        if self.best.is_new(0):
+            self._score(0)
+
+    def on_train_epoch_end(self) -> None:
+        """Score the network if that is due, and say how far it has learned."""
+        hours = self.trainer.current_epoch + 1
+        if self.best is None:
+            return
+        if hours % self.score_every_hours == 0 and self.best.is_new(hours):
+            self.log("best/scored", self._score(hours), rank_zero_only=True)
+            self.log("best/score", self.best.index.entries[-1].score, rank_zero_only=True)
+        self.best.advance(hours)
+        if hours == self.trainer.max_epochs:
+            self.best.end()
+
+    def teardown(self, stage: str) -> None:
+        """Let others write where the best are kept."""
+        if self.best is not None:
+            self.best.close()
+
+    def _score(self, hours: int) -> float:
+        (game,) = self.games
+        network = rounded(self.network.for_game(game))
+        summary = summarise(score_episodes(greedy_in(network), self.trainer.datamodule.eval_rules(game)))
+        self.best.scored(hours, summary.mean, network, summary_header(game, hours, summary))
+        return summary.mean
 
     @torch.no_grad()
     def targets(self, rows: Transitions) -> Float[Tensor, " B"]:

@@ -85,9 +85,9 @@ def load_network(source: str, game: str | None = None) -> tuple[DQN, dict[str, A
     header, tensors = (_read_checkpoint if path.suffix == ".ckpt" else _read_file)(path)
     games = [header["game"]] if isinstance(header["game"], str) else header["game"]
     if game is None and len(games) > 1:
-        raise ValueError(f"{path} plays {', '.join(games)}; say which game")
+        raise ValueError(f"{source!r} plays {', '.join(games)}; say which game")
     if game is not None and game not in games:
-        raise ValueError(f"{path} plays {', '.join(games)}, not {game}")
+        raise ValueError(f"{source!r} plays {', '.join(games)}, not {game}; give a network for {game}")
     header["game"] = game or games[0]
     try:
         return _assemble(tensors, header["game"]), header

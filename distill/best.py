@@ -1,0 +1,184 @@
+"""The best networks of a learning teacher so far: small weight files, and an index that is only ever replaced whole.
+
+Whoever reads it, on this machine or on another that shares the folder, sees at any moment which network was the best at
+which simulated hour. What the index says of an hour that has passed never changes.
+"""
+
+import copy
+import json
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+import portalocker
+import torch
+
+from distill.evaluation import Summary
+from distill.networks import DQN
+from distill.store import write_atomically
+from distill.weights import digest, find, load_network, load_teacher, save_network
+
+FOLDER = "best"
+"""Of these files, in the run's folder."""
+INDEX = "index.json"
+
+
+class Entry(NamedTuple):
+    """A network that scored higher than all before it."""
+
+    hour: int
+    """Simulated hours that it had learned for."""
+    score: float
+    file: str
+    digest: str
+    """Of its weights."""
+
+
+class Index(NamedTuple):
+    """What is known of a teacher that learns."""
+
+    game: str
+    hours: int
+    """Simulated hours that it has learned for; all that is scored up to there is in `entries`."""
+    ended: bool
+    """Whether it learns no more."""
+    entries: tuple[Entry, ...]
+    """In the order of their hours, and so of their scores."""
+
+    def best(self, hour: int) -> Entry:
+        """Give the best network of an hour or before; there is one from hour 0 on."""
+        return [entry for entry in self.entries if entry.hour <= hour][-1]
+
+
+def read_index(run: Path) -> Index | None:
+    """Read the index of a run; None where there is none yet.
+
+    Raises:
+        ValueError: for a file that is no index.
+    """
+    path = run / FOLDER / INDEX
+    try:
+        content = json.loads(path.read_text())
+        index = Index(**{**content, "entries": tuple(Entry(**entry) for entry in content["entries"])})
+        if not index.entries or index.entries[0].hour:
+            raise ValueError("it has no network of hour 0")
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"{path} is no index of best networks ({str(error).splitlines()[0]})") from error
+    return index
+
+
+def read_network(run: Path, entry: Entry, game: str) -> DQN:
+    """Read one of a run's best networks.
+
+    Raises:
+        ValueError: for a file that is missing or damaged, or of another game.
+    """
+    path = run / FOLDER / entry.file
+    network, _ = load_network(str(path), game)
+    if digest(network) != entry.digest:
+        raise ValueError(f"{path} is not the network that {run / FOLDER / INDEX} names")
+    return network
+
+
+class BestNetworks:
+    """The writer of a run's index; there is but one at a time.
+
+    A run that goes on from an earlier hour than the index has reached learns those hours again, but what the index says
+    of them stays as it is.
+
+    Args:
+        run: The run's folder.
+        game: That is played.
+        hour: Simulated hours that the run has learned for, at its beginning 0.
+
+    Raises:
+        ValueError: where another process writes, and for a new run in the folder of an old one.
+    """
+
+    def __init__(self, run: Path, game: str, hour: int) -> None:
+        self.folder = run / FOLDER
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._lock: IO[bytes] = (self.folder / "lock").open("ab")
+        try:
+            portalocker.lock(self._lock, portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING)
+        except portalocker.LockException:
+            self._lock.close()
+            raise ValueError(f"another run is writing {self.folder}; give this one a folder of its own") from None
+        found = read_index(run)
+        if found is not None and (found.game != game or (hour == 0 and found.hours > 0)):
+            self._lock.close()
+            raise ValueError(f"{self.folder} is of another run; give this one a folder of its own")
+        self.index = found or Index(game, 0, False, ())
+
+    def is_new(self, hours: int) -> bool:
+        """Say whether nothing is known of an hour yet."""
+        return not self.index.entries or hours > self.index.hours
+
+    def advance(self, hours: int) -> None:
+        """Say that so many hours have been learned."""
+        if hours > self.index.hours:
+            self._replace(self.index._replace(hours=hours))
+
+    def scored(self, hours: int, score: float, network: DQN, header: dict[str, Any]) -> bool:
+        """Keep a network if it scored higher than all before; say whether it did.
+
+        Args:
+            hours: That it has learned for.
+            score: Its mean score.
+            network: As `rounded` gives it.
+            header: For its file.
+        """
+        if self.index.entries and score <= self.index.entries[-1].score:
+            return False
+        file = f"hour{hours:04}.safetensors"
+        save_network(self.folder / file, network, header, torch.float16)
+        entry = Entry(hours, score, file, digest(network))
+        self._replace(self.index._replace(hours=hours, entries=(*self.index.entries, entry)))
+        return True
+
+    def end(self) -> None:
+        """Say that the teacher learns no more."""
+        self._replace(self.index._replace(ended=True))
+
+    def close(self) -> None:
+        """Let another process write."""
+        self._lock.close()
+
+    def _replace(self, index: Index) -> None:
+        self.index = index
+        content = {**index._asdict(), "entries": [entry._asdict() for entry in index.entries]}
+        write_atomically(self.folder / INDEX, (json.dumps(content, indent=2) + "\n").encode())
+
+
+def rounded(network: DQN) -> DQN:
+    """Copy a network as its file will hold it, in half precision: what is kept is what was scored."""
+    return copy.deepcopy(network).half().float().requires_grad_(False).eval()
+
+
+def summary_header(game: str, hours: int, summary: Summary) -> dict[str, Any]:
+    """Say in a file's header what the network is and what it scored."""
+    return {"game": game, "trained": {"hours": hours}, "score": summary._asdict()}
+
+
+def load_playing(source: str, game: str, num_actions: int) -> tuple[DQN, Path]:
+    """Read a network that is to play a game, and say from which file.
+
+    Args:
+        source: As for `distill.weights.load_teacher`; or the folder of a teacher's run that keeps its best networks, of
+            which this is then the first.
+        game: ALE name.
+        num_actions: How many the network must have.
+
+    Raises:
+        ValueError: as `distill.weights.load_teacher`, and for a folder without an index.
+    """
+    run = Path(source)
+    if not run.is_dir():
+        return load_teacher(source, game, num_actions)[0], find(source)
+    index = read_index(run)
+    if index is None:
+        raise ValueError(f"{run} holds no {FOLDER}/{INDEX}; first start its teacher, with model.score_every_hours")
+    if index.game != game:
+        raise ValueError(f"{run} is a teacher of {index.game}, not {game}; give a teacher for {game}")
+    return read_network(run, index.best(0), game), run / FOLDER / index.best(0).file

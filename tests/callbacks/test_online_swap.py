@@ -1,0 +1,171 @@
+"""Online distillation: who labels which hour."""
+
+import threading
+import time
+from dataclasses import dataclass
+
+import lightning as L
+import pytest
+import torch
+
+from callbacks.online_swap import OnlineSwap
+from distill.best import BestNetworks, rounded
+from distill.data import ReplayDataModule
+from distill.networks import build
+from distill.recording import Recording
+from distill.student import StudentModule
+from tests.distill.test_data import fit
+
+SCORES = {0: -21.0, 1: -20.0, 2: -20.5, 3: -3.0, 4: -2.0}
+
+
+@dataclass
+class Teacher:
+    """A teacher's run, whose hours pass when they are told to."""
+
+    best: BestNetworks
+
+    def learn(self, *hours: int) -> None:
+        for hour in hours:
+            torch.manual_seed(hour)
+            network = rounded(build("net3", num_actions=6))
+            self.best.scored(hour, SCORES[hour], network, {"game": "pong"})
+            self.best.advance(hour)
+
+
+@pytest.fixture
+def teacher(tmp_path):
+    writer = BestNetworks(tmp_path / "teacher", "pong", 0)
+    yield Teacher(writer)
+    writer.close()
+
+
+def distil(tmp_path, small, hours=4, callbacks=(), ckpt_path=None, **how):
+    """Distil the teacher's run; give the student, its data and the swaps."""
+    L.seed_everything(0, verbose=False)
+    run = str(tmp_path / "teacher")
+    student, data, swap = StudentModule("pong"), ReplayDataModule("pong", run, **small), OnlineSwap(run, **how)
+    trainer = fit(student, data, hours=hours, callbacks=[swap, *callbacks], ckpt_path=ckpt_path)
+    return student, data, swap, trainer
+
+
+def same(one, other) -> bool:
+    return all(torch.equal(weights, other.state_dict()[name]) for name, weights in one.state_dict().items())
+
+
+def test_the_order_of_events(teacher, tmp_path, small, monkeypatch):
+    """After each hour's updates the best of that hour or before takes over if it is better, and plays the next hour."""
+    tape = []
+    teacher.learn(0, 1, 2, 3, 4)
+    hour, change = Recording.hour, Recording.change_teacher
+    monkeypatch.setattr(
+        Recording, "hour", lambda self, number, *more: tape.append(f"play {number}") or hour(self, number, *more)
+    )
+    monkeypatch.setattr(
+        Recording, "change_teacher", lambda self, at, who: tape.append(f"swap {at}") or change(self, at, who)
+    )
+
+    class Learning(L.Callback):
+        def on_train_batch_end(self, trainer, module, outputs, batch, index):
+            if index == 1:
+                tape.append(f"learned {trainer.current_epoch}")
+
+    _, _, swap, _ = distil(tmp_path, small, callbacks=[Learning()])
+    assert tape == [
+        *("play 0", "learned 0", "swap 1"),
+        *("play 1", "learned 1"),  # the network of hour 2 is worse than that of hour 1
+        *("play 2", "learned 2", "swap 3"),
+        *("play 3", "learned 3"),
+    ]
+    assert swap.swaps == [(0, 0), (1, 1), (3, 3)]
+
+
+@pytest.mark.parametrize(("former", "labelled"), [("keep", [0, 1, 1, 3]), ("flush", [3])])
+def test_labels_change_from_the_next_hour_on(teacher, tmp_path, small, former, labelled):
+    """Each remembered hour holds the labels of whoever was best when it was played; `flush` drops the former's."""
+    teacher.learn(0, 1, 2, 3, 4)
+    _, data, _, _ = distil(tmp_path, small, former=former)
+    memory = data.experiences["pong"].memory
+    assert len(memory) == 240 * len(labelled)
+    for place, hour in enumerate(labelled):
+        torch.manual_seed(hour)
+        network = rounded(build("net3", num_actions=6))
+        times = torch.arange(60 * place + 5, 60 * place + 60).repeat_interleave(4).numpy()
+        envs = torch.arange(4).repeat(55).numpy()
+        labels = torch.from_numpy(memory._kept.labels[times, envs])
+        torch.testing.assert_close(network(memory._observations(times, envs)), labels, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("former", ["keep", "flush"])
+def test_killed_and_resumed_it_ends_in_the_same_bits(teacher, tmp_path, small, former):
+    """A run that goes on hands over as before, and ends as one that was never stopped."""
+    teacher.learn(0, 1, 2, 3, 4)
+    whole, _, swaps, _ = distil(tmp_path, small, former=former)
+    _, _, _, trainer = distil(tmp_path, small, hours=2, former=former)
+    trainer.save_checkpoint(tmp_path / "two.ckpt")
+    again, _, resumed, _ = distil(tmp_path, small, former=former, ckpt_path=tmp_path / "two.ckpt")
+    assert resumed.swaps == swaps.swaps
+    assert same(whole, again)
+
+
+def test_side_by_side_is_one_after_the_other(teacher, tmp_path, small, capsys):
+    """A student that has to wait for its teacher becomes the same as one that came later."""
+    teacher.learn(0)
+
+    class Beside(L.Callback):
+        """The teacher learns when the student has begun, an hour a second, which is slower than the student."""
+
+        def on_train_batch_start(self, trainer, module, batch, number):
+            if trainer.global_step == 0:
+                learning.start()
+
+    def learn() -> None:
+        for hour in (1, 2, 3, 4):
+            time.sleep(1)
+            teacher.learn(hour)
+
+    learning = threading.Thread(target=learn)
+    beside, _, first, _ = distil(tmp_path, small, callbacks=[Beside()], poll_seconds=0.05)
+    learning.join()
+    assert "waiting for the teacher, which is at hour 0 of 1" in capsys.readouterr().err
+    after, _, second, _ = distil(tmp_path, {**small, "store": str(tmp_path / "other")})
+    assert first.swaps == second.swaps
+    assert same(beside, after)
+
+
+def test_a_teacher_that_has_ended_is_not_waited_for(teacher, tmp_path, small):
+    """A student may learn on from the best there is."""
+    teacher.learn(0, 1)
+    teacher.best.end()
+    _, _, swap, _ = distil(tmp_path, small)
+    assert swap.swaps == [(0, 0), (1, 1)]
+
+
+def test_a_dead_teacher_stops_the_student(teacher, tmp_path, small, capsys):
+    """Without progress for as long as one is patient, one line says so."""
+    teacher.learn(0)
+    with pytest.raises(SystemExit):
+        distil(tmp_path, small, patience_minutes=0.005, poll_seconds=0.05)
+    assert "is at hour 0 and has made no progress for 0.005 minutes" in capsys.readouterr().err
+
+
+def test_a_clock_that_goes_backwards_is_refused(teacher, tmp_path, small, capsys):
+    """An index that knows less than before is another run's."""
+    teacher.learn(0, 1, 2)
+    index = teacher.best.folder / "index.json"
+    early = index.read_text().replace('"hours": 2', '"hours": 1')
+
+    class Meddling(L.Callback):
+        def on_train_batch_start(self, trainer, module, batch, number):
+            if trainer.current_epoch == 1:
+                index.write_text(early)
+
+    with pytest.raises(SystemExit):
+        distil(tmp_path, small, callbacks=[Meddling()])
+    assert "went back from hour 2 to 1" in capsys.readouterr().err
+
+
+def test_several_games_are_refused(tmp_path):
+    """One teacher, one game."""
+    with pytest.raises(ValueError, match="the student has 2 games"):
+        OnlineSwap(str(tmp_path)).check_run(StudentModule(["pong", "freeway"], network="multi3"))
