@@ -21,7 +21,7 @@ class OnlineSwap(L.Callback):
     is better than the present one; labels change with the student's next hour. Where the teacher's run is behind, the
     student waits for it. The outcome is the same bits whether the two run side by side or one after the other.
 
-    The data module's `teacher` must be the same folder, and hours are not played ahead.
+    The data module's `teacher` must be the same folder; hours are not played ahead, whatever its `overlap`.
 
     Args:
         teacher_run: Folder of the teacher's run; its `model.score_every_hours` is set.
@@ -60,25 +60,30 @@ class OnlineSwap(L.Callback):
         """Take up who labelled when."""
         self.swaps = [tuple(swap) for swap in state_dict["swaps"]]
 
-    def setup(self, trainer: L.Trainer, pl_module: Player, stage: str) -> None:
-        """Have no hour played before it is known who labels it."""
-        trainer.datamodule.overlap = False
-
     def on_train_start(self, trainer: L.Trainer, pl_module: Player) -> None:
-        """Where the run goes on, hand the labelling over again as it was."""
+        """Have no hour played before it is known who labels it; where the run goes on, hand over again as before."""
+        data: ReplayDataModule = trainer.datamodule
+        (game,) = data.games
+        source = data.teacher_sources[game]
+        if source is None or Path(source) != self.run:
+            fail(f"data.teacher is {source}; for OnlineSwap it must be teacher_run, {self.run}")
+        data.experiences[game].recording.overlap = False
+        index = self._read(trainer)
         for hour, teachers_hour in self.swaps[1:]:
-            self._hand_over(trainer, hour, self._read(trainer).best(teachers_hour))
+            self._hand_over(trainer, hour, index.best(teachers_hour))
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: Player) -> None:
         """Hand the labelling over, if the teacher has become better."""
         hours = trainer.current_epoch + 1
-        if hours != trainer.max_epochs:
-            entry = self._wait_for(hours, trainer).best(hours)
-            if entry.hour > self.swaps[-1][1]:
-                self.swaps.append((hours, entry.hour))
-                self._hand_over(trainer, hours, entry)
-        pl_module.log("online/teachers_hour", float(self.swaps[-1][1]))
-        pl_module.log("online/teachers_score", self._read(trainer).best(self.swaps[-1][1]).score)
+        last = hours == trainer.max_epochs
+        index = self._read(trainer) if last else self._wait_for(hours, trainer)
+        entry = index.best(self.swaps[-1][1])
+        pl_module.log("online/teachers_hour", float(entry.hour))
+        pl_module.log("online/teachers_score", entry.score)
+        better = index.best(hours)
+        if better.hour > entry.hour and not last:
+            self.swaps.append((hours, better.hour))
+            self._hand_over(trainer, hours, better)
 
     def _hand_over(self, trainer: L.Trainer, hour: int, entry: Entry) -> None:
         data: ReplayDataModule = trainer.datamodule

@@ -123,8 +123,7 @@ class Recording:
         """
         assert not self.overlap, "the hour after a change may have been played already"
         assert hour > self._teachers[-1][0], "teachers change in the order of their hours"
-        if hour:
-            self.name(hour - 1)
+        self.name(hour - 1)
         del self._names[hour:]
         self._teachers.append((hour, teacher, provenance(self.rules, teacher)))
 

@@ -133,6 +133,23 @@ def test_side_by_side_is_one_after_the_other(teacher, tmp_path, small, capsys):
     assert same(beside, after)
 
 
+def test_no_hour_is_played_ahead(teacher, tmp_path, small):
+    """Where play would overlap with learning it does not, and the student is the same."""
+    teacher.learn(0, 1, 2, 3, 4)
+    ahead, _, _, _ = distil(tmp_path, {**small, "overlap": True})
+    plain, _, _, _ = distil(tmp_path, {**small, "overlap": False, "store": str(tmp_path / "other")})
+    assert same(ahead, plain)
+
+
+def test_another_folder_than_the_datas_is_refused(teacher, tmp_path, small, capsys):
+    """Who labels the first hour must be the teacher that is followed."""
+    teacher.learn(0)
+    data = ReplayDataModule("pong", str(tmp_path / "teacher"), **small)
+    with pytest.raises(SystemExit):
+        fit(StudentModule("pong"), data, callbacks=[OnlineSwap(str(tmp_path / "elsewhere"))])
+    assert "it must be teacher_run" in capsys.readouterr().err
+
+
 def test_a_teacher_that_has_ended_is_not_waited_for(teacher, tmp_path, small):
     """A student may learn on from the best there is."""
     teacher.learn(0, 1)

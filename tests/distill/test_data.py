@@ -139,8 +139,8 @@ def test_a_second_run_in_the_same_store_plays_nothing(make_teacher, small, count
     assert torch.equal(first.network.conv1.weight, again.network.conv1.weight)
 
 
-def test_overlap_changes_nothing_but_the_time(make_teacher, small, tmp_path):
-    """Students are the same bits whether the next hour is played meanwhile or afterwards."""
+def test_overlap_changes_nothing_but_the_time(make_teacher, small, tmp_path, count_steps):
+    """Students are the same bits whether the next hour is played meanwhile or afterwards; none is beyond the last."""
     weights = [
         student(make_teacher, {**small, "store": str(tmp_path / str(overlap)), "overlap": overlap})[
             0
@@ -148,6 +148,7 @@ def test_overlap_changes_nothing_but_the_time(make_teacher, small, tmp_path):
         for overlap in (True, False)
     ]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    assert sum(count_steps) == 2 * 480
 
 
 @pytest.mark.slow
