@@ -43,6 +43,8 @@ class Index(NamedTuple):
     """Whether it learns no more."""
     entries: tuple[Entry, ...]
     """In the order of their hours, and so of their scores."""
+    scores: tuple[tuple[int, float], ...]
+    """Of all networks that were scored: hours and score."""
 
     def best(self, hour: int) -> Entry:
         """Give the best network of an hour or before; there is one from hour 0 on."""
@@ -58,7 +60,9 @@ def read_index(run: Path) -> Index | None:
     path = run / FOLDER / INDEX
     try:
         content = json.loads(path.read_text())
-        index = Index(**{**content, "entries": tuple(Entry(**entry) for entry in content["entries"])})
+        entries = tuple(Entry(**entry) for entry in content["entries"])
+        scores = tuple((hour, score) for hour, score in content["scores"])
+        index = Index(**{**content, "entries": entries, "scores": scores})
         if not index.entries or index.entries[0].hour:
             raise ValueError("it has no network of hour 0")
     except FileNotFoundError:
@@ -109,7 +113,7 @@ class BestNetworks:
         if found is not None and (found.game != game or (hour == 0 and found.hours > 0)):
             self._lock.close()
             raise ValueError(f"{self.folder} is of another run; give this one a folder of its own")
-        self.index = found or Index(game, 0, False, ())
+        self.index = found or Index(game, 0, False, (), ())
 
     def is_new(self, hours: int) -> bool:
         """Say whether nothing is known of an hour yet."""
@@ -121,7 +125,7 @@ class BestNetworks:
             self._replace(self.index._replace(hours=hours))
 
     def scored(self, hours: int, score: float, network: DQN, header: dict[str, Any]) -> bool:
-        """Keep a network if it scored higher than all before; say whether it did.
+        """Note a score, and keep the network if it is higher than all before; say whether it is.
 
         Args:
             hours: That it has learned for.
@@ -129,12 +133,14 @@ class BestNetworks:
             network: As `rounded` gives it.
             header: For its file.
         """
+        scores = (*self.index.scores, (hours, score))
         if self.index.entries and score <= self.index.entries[-1].score:
+            self._replace(self.index._replace(hours=hours, scores=scores))
             return False
         file = f"hour{hours:04}.safetensors"
         save_network(self.folder / file, network, header, torch.float16)
         entry = Entry(hours, score, file, digest(network))
-        self._replace(self.index._replace(hours=hours, entries=(*self.index.entries, entry)))
+        self._replace(self.index._replace(hours=hours, entries=(*self.index.entries, entry), scores=scores))
         return True
 
     def end(self) -> None:

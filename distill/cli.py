@@ -25,6 +25,7 @@ from distill.data import ReplayDataModule
 from distill.mistakes import Parser, check_keys, fail, one_line
 from distill.player import Player
 from distill.progress import HourBar, PlayScore
+from distill.recording import Gone
 from distill.report import ScoreTable, report
 from distill.student import StudentModule
 from distill.teacher import TeacherModule
@@ -122,20 +123,25 @@ class DistillCLI(LightningCLI):
     def _run_subcommand(self, subcommand: str) -> None:
         try:
             super()._run_subcommand(subcommand)
+        except SystemExit as end:
+            if isinstance(end.__context__, KeyboardInterrupt):  # Lightning's answer to it
+                fail(f"interrupted{self.resuming()}", code=130)
+            raise
+        except Gone as error:
+            fail(str(error), code=1)
         except OSError as error:
             if error.errno not in NO_ROOM:
                 raise
-            last = self.run_dir / "checkpoints" / "last.ckpt" if subcommand == "fit" else None
-            kept = f"; {self.resuming()} once there is room" if last and last.is_file() else ""
-            fail(f"{error}{kept}", code=1)
+            fail(f"{error}{self.resuming(' once there is room')}", code=1)
 
-    def resuming(self) -> str:
-        """Say how this run goes on from its last checkpoint."""
-        folder = self.run_dir
-        return (
-            f"resume with --config {folder / 'config.yaml'} --ckpt_path {folder / 'checkpoints' / 'last.ckpt'} "
-            f"--run_dir {folder}"
-        )
+    def resuming(self, when: str = "") -> str:
+        """Say how this run goes on from its last checkpoint, if it can."""
+        if self.subcommand != "fit":
+            return ""
+        config, last = self.run_dir / "config.yaml", self.run_dir / "checkpoints" / "last.ckpt"
+        if not last.is_file():
+            return f"; there is no checkpoint yet, so {self.run_dir} cannot be resumed"
+        return f"; resume with --config {config} --ckpt_path {last} --run_dir {self.run_dir}{when}"
 
     def before_fit(self) -> None:
         """Say where the run is, and keep its whole config there."""
@@ -147,9 +153,6 @@ class DistillCLI(LightningCLI):
 
     def after_fit(self) -> None:
         """Write the networks, score whoever was not scored yet, and print the table."""
-        if self.trainer.interrupted:
-            print(f"interrupted; {self.resuming()}")
-            sys.exit(130)
         if not self.model.summaries:
             self.trainer.validate(self.model, self.datamodule, verbose=False)
         if self.trainer.is_global_zero:

@@ -1,13 +1,17 @@
 """Commands that need no Trainer: functions, whose arguments are options."""
 
 import inspect
+from collections.abc import Sequence
+from typing import get_args, get_origin
 
 import docstring_parser
 
 from distill.bench import bench
+from distill.curves import report
 from distill.evaluate import evaluate
 from distill.make_starts import draw_starts, import_starts
 from distill.mistakes import Parser, fail, one_line
+from distill.online import Forwarded, online
 from distill.record import record
 
 COMMANDS = {
@@ -15,14 +19,17 @@ COMMANDS = {
     "draw-starts": draw_starts,
     "evaluate": evaluate,
     "import-starts": import_starts,
+    "online": online,
     "record": record,
+    "report": report,
 }
 
 
 def run(name: str, args: list[str]) -> None:
     """Run a command; what it refuses is the user's mistake.
 
-    Its first argument, where it has no default, stands without a name; all others are options.
+    Its first argument, where it has no default and no star before it, stands without a name; all others are options,
+    which may stand in a file, too: `--config FILE`. Those of type `Forwarded` take the options of another command.
 
     Args:
         name: One of `COMMANDS`.
@@ -33,18 +40,46 @@ def run(name: str, args: list[str]) -> None:
     said = docstring_parser.parse(function.__doc__)
     helps = {parameter.arg_name: parameter.description for parameter in said.params}
     parser = Parser(prog=f"python -m distill {name}", description=said.description, allow_abbrev=False)
-    first = next(iter(parameters))
-    positional = {first} if parameters[first].default is inspect.Parameter.empty else set()
+    parser.add_argument("--config", action="config", help="A file with options, by name.")
+    first = next(iter(parameters.values()))
+    stands_alone = first.kind is first.POSITIONAL_OR_KEYWORD and first.default is first.empty
+    positional = {first.name} if stands_alone else set()
     for one in positional:
-        parser.add_argument(one, type=parameters[one].annotation, help=helps[one])
-    parser.add_function_arguments(function, as_group=False, skip=positional)
+        kind = parameters[one].annotation
+        several = {"nargs": "+"} if get_origin(kind) is list else {}
+        parser.add_argument(one, type=get_args(kind)[0] if several else kind, help=helps[one], **several)
+    others = {one for one, parameter in parameters.items() if parameter.annotation == Forwarded}
+    forwarded = {}
+    for one in others:
+        args, forwarded[one] = divide(args, f"--{one.removesuffix('options').replace('_', '.')}")
+    parser.add_function_arguments(function, as_group=False, skip=positional | others)
     flags = {one for one, parameter in parameters.items() if parameter.annotation is bool}
     for action in parser._actions:
         if action.dest in flags:
             action.nargs, action.const = "?", True
     try:
-        function(**parser.parse_args(args).as_dict())
+        given = parser.parse_args(args).as_dict()
+        given.pop("config")
+        function(**given, **forwarded)
     except ValueError as error:
         fail(one_line(str(error)))
     except KeyboardInterrupt:
         fail("interrupted", code=130)
+
+
+def divide(args: Sequence[str], prefix: str) -> tuple[list[str], list[str]]:
+    """Divide a command line: what belongs to this command, and the options of another that have a prefix.
+
+    Args:
+        args: All of it.
+        prefix: Such as `--teacher.`; the options lose it: `--teacher.data.seed 1` is `--data.seed 1`.
+    """
+    kept: list[str] = []
+    others: list[str] = []
+    at = kept
+    for arg in args:
+        if arg.startswith("--"):
+            at = others if arg.startswith(prefix) else kept
+            arg = "--" + arg.removeprefix(prefix) if at is others else arg
+        at.append(arg)
+    return kept, others

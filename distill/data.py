@@ -1,9 +1,9 @@
 """`ReplayDataModule`: each simulated hour refills the memory from the teacher, then yields blocks of minibatches."""
 
 import itertools
-import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import lightning as L
 import numpy as np
@@ -17,7 +17,7 @@ from distill.evaluation import Episodes, Summary
 from distill.experience import Experience, Interleaving, sources_of, turns
 from distill.networks import DQN
 from distill.randomness import generator
-from distill.recording import Recording, divide_cores
+from distill.recording import divide_cores
 from distill.replay import Block, Minibatch, Transitions
 from distill.rollout import Policy, Rules, greedy_in
 from distill.schedule import Schedule
@@ -59,6 +59,9 @@ class ReplayDataModule(L.LightningDataModule):
             cores where play and learning take turns, else all that learning leaves, which are half of them.
         epsilon: Probability of a random action in play, 0 to 1; or `[hour, probability]` points, between which it
             changes linearly, in hours of each game's own play.
+        beta: Share of the episodes in which the teacher acts, 0 to 1 (the paper's is 1); or `[hour, share]` points. In
+            the others the student does (Ross et al. 2011), as it is when the hour begins, and the labels are still the
+            teacher's. Below 1, hours are not played ahead and hardly ever shared.
         max_frames: Longest episode in frames, in play and in evaluation.
         eval_episodes: Episodes that `validate` scores, 1 or more.
         eval_epsilon: Probability of a random action in them, 0 to 1.
@@ -90,6 +93,7 @@ class ReplayDataModule(L.LightningDataModule):
         num_envs: int = 30,
         num_threads: int = 0,
         epsilon: float | list[tuple[float, float]] = protocol.EPSILON,
+        beta: float | list[tuple[float, float]] = 1.0,
         max_frames: int = protocol.MAX_FRAMES,
         eval_episodes: int = protocol.EVAL_EPISODES,
         eval_epsilon: float = protocol.EPSILON,
@@ -112,9 +116,11 @@ class ReplayDataModule(L.LightningDataModule):
             eval_episodes=eval_episodes,
         )
         checks.at_least(0, seed=seed, warmup_steps=warmup_steps, num_threads=num_threads)
-        self.epsilon = Schedule.of(epsilon)
+        self.epsilon, self.beta = Schedule.of(epsilon), Schedule.of(beta)
         for value in self.epsilon.values:
             checks.between(0, 1, epsilon=value)
+        for value in self.beta.values:
+            checks.between(0, 1, beta=value)
         checks.between(0, 1, eval_epsilon=eval_epsilon)
         checks.above_zero(" (the paper's is 10)", memory_hours=memory_hours)
         if store_limit_gb is not None:
@@ -125,6 +131,8 @@ class ReplayDataModule(L.LightningDataModule):
                 f"refills_per_hour is {refills_per_hour} and warmup_steps is {warmup_steps}; with a teacher, whose "
                 "play does not depend on what is learned, they must be 1 and 0"
             )
+        if not taught and min(self.beta.values) < 1:
+            raise ValueError("beta is below 1, but without a teacher there is nobody to take turns with; it must be 1")
         checks.multiple("hour_steps", hour_steps, "num_envs x refills_per_hour", num_envs * refills_per_hour)
         checks.multiple("updates_per_hour", updates_per_hour, "block_updates", block_updates)
         checks.multiple("blocks of an hour", updates_per_hour // block_updates, "refills_per_hour", refills_per_hour)
@@ -173,13 +181,12 @@ class ReplayDataModule(L.LightningDataModule):
         torch.set_num_threads(min(torch.get_num_threads(), division.learn_threads))
         folder = Path(self.store or Path(self.trainer.default_root_dir) / "hours")
         for game, experience in self.experiences.items():
-            experience.recording = Recording(
-                experience.rules,
+            experience.record(
                 self.teachers[game].to(device),
                 Store(folder, self.store_limit_gb),
-                keep_hours=math.ceil(self.memory_hours) + 1,
                 overlap=division.overlap,
                 num_threads=self.num_threads or division.play_threads,
+                student=self.trainer.lightning_module.network.for_game(game),
             )
 
     def teardown(self, stage: str) -> None:
@@ -190,6 +197,17 @@ class ReplayDataModule(L.LightningDataModule):
     def on_exception(self, exception: BaseException) -> None:
         """Stop playing."""
         self.teardown("fit")
+
+    def state_dict(self) -> dict[str, Any]:
+        """Keep what names the hours in which the student acted."""
+        recordings = {game: experience.recording for game, experience in self.experiences.items()}
+        return {"students": {game: dict(one.student_digests) for game, one in recordings.items() if one is not None}}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take it up, where a run goes on."""
+        for game, experience in self.experiences.items():
+            if experience.recording is not None:
+                experience.recording.student_digests |= state_dict["students"][game]
 
     def train_dataloader(self) -> DataLoader:
         """Yield an hour's blocks; the memory is refilled as they are asked for."""
@@ -268,7 +286,9 @@ class ReplayDataModule(L.LightningDataModule):
         experience.remember(experience.self_play.steps(self.hour_steps // self.refills_per_hour, self._tell))
 
     def _rules(self, game: str) -> Rules:
-        return Rules(game, self.seed, self._rank, self.num_envs, self.hour_steps, self.epsilon, self.max_frames)
+        return Rules(
+            game, self.seed, self._rank, self.num_envs, self.hour_steps, self.epsilon, self.max_frames, self.beta
+        )
 
     @property
     def _rank(self) -> int:

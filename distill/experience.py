@@ -10,10 +10,12 @@ import numpy as np
 
 from distill import protocol
 from distill.atari import num_actions
+from distill.networks import DQN
 from distill.recording import Recording
 from distill.replay import Memory, Steps
 from distill.rollout import Rules
 from distill.self_play import SelfPlay
+from distill.store import Store
 
 Interleaving = Literal["minibatch", "episode"]
 
@@ -53,6 +55,18 @@ class Experience:
         oldest = hours - 1 - math.ceil(self.memory_hours) if self._hours is None else self._hours
         self._hours = hours if hours else None
         return range(max(self._since, oldest), hours)
+
+    def record(self, teacher: DQN, store: Store, *, overlap: bool, num_threads: int, student: DQN) -> None:
+        """Have a teacher play, and where it is not to act always, its student; see `distill.recording.Recording`."""
+        self.recording = Recording(
+            self.rules,
+            teacher,
+            store,
+            keep_hours=math.ceil(self.memory_hours) + 1,
+            overlap=overlap,
+            num_threads=num_threads,
+            student=student if min(self.rules.beta.values) < 1 else None,
+        )
 
     def forget(self, hour: int) -> None:
         """Forget what was before an hour."""

@@ -1,5 +1,6 @@
 """What a run shows while it runs: simulated hours, updates a second, loss, agreement, score, time left."""
 
+import os
 import sys
 import time
 from typing import Any
@@ -9,8 +10,10 @@ from lightning.pytorch.callbacks import ProgressBar
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-LINE_SECONDS = 30
+LINE_SECONDS = 30.0
 """How often a line is printed where there is no terminal to draw a bar on."""
+LINE_SECONDS_VARIABLE = "DISTILL_LINE_SECONDS"
+"""Asks for another number."""
 
 
 class PlayScore(L.Callback):
@@ -44,6 +47,7 @@ class HourBar(ProgressBar):
         )
         self._task: Any = None
         self._printed = 0.0
+        self._line_seconds = float(os.environ.get(LINE_SECONDS_VARIABLE, LINE_SECONDS))
         self._learning_seconds = 0.0
         self._updates = 0
 
@@ -97,7 +101,7 @@ class HourBar(ProgressBar):
     def _show(self, what: str, trainer: L.Trainer, of_hour: float, more: str = "") -> None:
         now = time.monotonic()
         hours = trainer.current_epoch + of_hour
-        if not self._console.is_terminal and now - self._printed < LINE_SECONDS:
+        if not self._console.is_terminal and now - self._printed < self._line_seconds:
             return
         metrics = trainer.callback_metrics
         names = {

@@ -1,7 +1,8 @@
 """The play of a teacher that does not change, hour by hour: found in the store, or played into it.
 
 An hour depends on what its name is a hash of, the hour before among it; so runs that differ in their students alone
-share one play. With overlap, a thread plays the next hour while a student learns from this one.
+share one play. With overlap, a thread plays the next hour while a student learns from this one. Where the student acts
+in a share of the episodes, its weights are part of the name.
 """
 
 import functools
@@ -14,6 +15,7 @@ from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 
 from distill import protocol
@@ -21,7 +23,7 @@ from distill.atari import Atari, rom_md5
 from distill.hours import Hour
 from distill.networks import DQN
 from distill.replay import Steps
-from distill.rollout import Rules, Step, Unfinished, collect, environment_seed, greedy_in, play
+from distill.rollout import Actors, Rules, Step, Unfinished, collect, environment_seed, greedy_in, play
 from distill.store import Store
 from distill.weights import digest
 
@@ -30,6 +32,10 @@ FORMAT = 1
 POLL_SECONDS = 0.2
 ENOUGH_CORES = 4
 """With so many, learning leaves half of them to play."""
+
+
+class Gone(Exception):
+    """An hour is missing that cannot be played again."""
 
 
 class Division(NamedTuple):
@@ -81,18 +87,31 @@ class Recording:
         keep_hours: The newest so many hours are held in the store, whatever its limit.
         overlap: Whether `play_ahead` does anything: whether an hour is played while others are learned.
         num_threads: For the environments, and for the teacher on the CPU; 1 or more.
+        student: Who acts in the episodes in which the teacher does not, with the weights that it has when an hour
+            begins; so no hour is played ahead. Needed where `rules.beta` is below 1.
     """
 
     def __init__(
-        self, rules: Rules, teacher: DQN, store: Store, *, keep_hours: int, overlap: bool, num_threads: int
+        self,
+        rules: Rules,
+        teacher: DQN,
+        store: Store,
+        *,
+        keep_hours: int,
+        overlap: bool,
+        num_threads: int,
+        student: DQN | None = None,
     ) -> None:
         self.rules = rules
         self.store = store
         self.keep_hours = keep_hours
-        self.overlap = overlap
+        self.overlap = overlap and student is None
+        self.student_digests: dict[int, str] = {}
+        """Of the student's weights in each hour, where it acts: what a run that goes on must know."""
         self.played_hours = 0
         """Hours that were played here, not found."""
         self._teachers = [(0, teacher, provenance(rules, teacher))]
+        self._student = student
         self._num_threads = num_threads
         self._names: list[str] = []
         self._games: Atari | None = None  # made when they are needed: 30 take 2.6 seconds
@@ -106,13 +125,15 @@ class Recording:
     def name(self, hour: int) -> str:
         """Name an hour's file, by the game, the hour, and a hash of all it depends on."""
         while len(self._names) <= hour:
-            before = self._names[-1] if self._names else None
-            _, _, header = self._whose(len(self._names))
-            what = json.dumps({**header, "before": before}, sort_keys=True)
-            self._names.append(
-                f"{self.rules.game}-{len(self._names):04}-{hashlib.sha256(what.encode()).hexdigest()[:16]}"
-            )
+            number = len(self._names)
+            what = {**self._header(number), "before": self._names[-1] if self._names else None}
+            digits = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
+            self._names.append(f"{self.rules.game}-{number:04}-{digits}")
         return self._names[hour]
+
+    def _header(self, hour: int) -> dict[str, Any]:
+        _, _, header = self._whose(hour)
+        return header if self._student is None else {**header, "student": self.student_digests[hour]}
 
     def change_teacher(self, hour: int, teacher: DQN) -> None:
         """Have another play from an hour on, which no one has asked for yet; episodes go on as they stand.
@@ -137,6 +158,8 @@ class Recording:
             hour: Which.
             on_step: Called now and then while play goes on, with the number of steps done.
         """
+        if self._student is not None and hour not in self.student_digests:
+            self.student_digests[hour] = digest(self._student)
         if not self.overlap:
             # Not in a thread of its own: OpenMP keeps a team of threads for each, and as soon as they outnumber the
             # cores its barriers sleep instead of spinning, which costs the smallest student a third of its updates.
@@ -172,17 +195,21 @@ class Recording:
 
     def _play(self, hour: int, on_step: Callable[[int], None]) -> bytes:
         rules = self.rules
+        if self._student is not None and self.student_digests[hour] != digest(self._student):
+            gone = self.store.path(self.name(hour))
+            raise Gone(f"{gone} is gone, and so are the student's weights that played it; begin a new run")
         if hour == 0:
             self._stand = 0, Unfinished.fresh(rules.num_envs)
         elif self._stand[0] != hour:
             self._get(hour - 1, on_step)
         stand = self._stand[1]
-        _, teacher, header = self._whose(hour)
-        self._policy = greedy_in(teacher)
+        self._policy = greedy_in(self._whose(hour)[1])
+        self._actors = self._mixed(hour)
         if self._playing is None or self._playing[0] != hour:
             self._games = self._games or rules.games(self._num_threads)
             epsilon = lambda: rules.epsilon_after(self._played_steps)  # noqa: E731
-            self._playing = hour, play(lambda seen: self._policy(seen), self._games, rules.episode, epsilon, stand)
+            policy, actors = lambda seen: self._policy(seen), lambda *seen: self._actors(*seen)
+            self._playing = hour, play(policy, self._games, rules.episode, epsilon, stand, actors)
         before = hour * rules.hour_steps
 
         def count(done: int) -> None:
@@ -197,4 +224,18 @@ class Recording:
         self.played_hours += 1
         stand = stand.after(steps)
         seeds = [environment_seed(rules.episode(number)) for number in stand.numbers.tolist()]
-        return Hour(steps, stand).to_bytes({**header, "hour": hour, "open_seeds": seeds})
+        return Hour(steps, stand).to_bytes({**self._header(hour), "hour": hour, "open_seeds": seeds})
+
+    def _mixed(self, hour: int) -> Actors:
+        if self._student is None:
+            return lambda observations, values, episodes: values
+        student, student_acts = greedy_in(self._student), functools.cache(self.rules.student_acts)
+
+        def actors(observations: np.ndarray, values: np.ndarray, episodes: np.ndarray) -> np.ndarray:
+            its = np.array([student_acts(number, hour) for number in episodes.tolist()])
+            if its.any():
+                values = values.copy()
+                values[its] = student(observations[its])
+            return values
+
+        return actors

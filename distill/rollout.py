@@ -96,6 +96,9 @@ class Unfinished(NamedTuple):
         return Unfinished(self.begun + int(count), numbers, actions)
 
 
+ALWAYS = Schedule.of(1.0)
+
+
 @dataclass(frozen=True)
 class Rules:
     """How a run's hours are played."""
@@ -109,6 +112,8 @@ class Rules:
     epsilon: Schedule
     """The probability of a random action."""
     max_frames: int
+    beta: Schedule = ALWAYS
+    """The share of episodes in which the teacher acts; in the others its student does."""
 
     def games(self, num_threads: int) -> Atari:
         """Make the environments."""
@@ -122,6 +127,15 @@ class Rules:
         """Make the generator of an episode, in play that began afresh at an hour; there is no last one."""
         return generator(self.seed, "play", self.game, self.rank, hour, number)
 
+    def student_acts(self, number: int, hour: int) -> bool:
+        """Say whether the student acts in an episode, as far as it lies in an hour."""
+        return bool(generator(self.seed, "actor", self.game, self.rank, number).random() >= self.beta.at(hour))
+
+
+Actors = Callable[
+    [UInt8[np.ndarray, "N 4 84 84"], Float32[np.ndarray, "N A"], Int64[np.ndarray, " N"]], Float32[np.ndarray, "N A"]
+]
+"""Observations, the policy's values and the episodes' numbers to the values that are acted on."""
 
 Episodes = Callable[[int], np.random.Generator | None]
 """The generator of the episode of a number; None where there is no such episode."""
@@ -133,7 +147,12 @@ def environment_seed(episode: np.random.Generator) -> int:
 
 
 def play(
-    policy: Policy, games: Games, episodes: Episodes, epsilon: Callable[[], float], stand: Unfinished | None = None
+    policy: Policy,
+    games: Games,
+    episodes: Episodes,
+    epsilon: Callable[[], float],
+    stand: Unfinished | None = None,
+    actors: Actors | None = None,
 ) -> Iterator[Step]:
     """Play epsilon-greedily for as long as there are episodes.
 
@@ -144,6 +163,7 @@ def play(
             next environment that is free.
         epsilon: Asked once a step: the probability of a uniformly random action.
         stand: Where to go on; None begins with episode 0.
+        actors: Who acts; None means the policy.
 
     Yields:
         Steps, until every episode has ended; an environment for which none is left idles.
@@ -173,7 +193,8 @@ def play(
         values = policy(observations) if playing.all() else _values_of_some(policy, observations, playing)
         now = np.minimum(age, length - 1)
         exploring = explore[everyone, now] < epsilon()
-        actions = np.where(exploring, random_actions[everyone, now], values.argmax(axis=1))
+        acted_on = values if actors is None else actors(observations, values, episode)
+        actions = np.where(exploring, random_actions[everyone, now], acted_on.argmax(axis=1))
         following, rewards, ended, new_lives = games.step(actions)
         yield Step(
             observations,

@@ -7,6 +7,7 @@ import torch
 import yaml
 
 from distill.atari import action_names
+from distill.best import BestNetworks, rounded
 from distill.networks import build
 from distill.weights import save_network, shipped
 
@@ -29,12 +30,30 @@ def make_teacher(tmp_path_factory):
     return make
 
 
+@pytest.fixture(scope="session")
+def make_teachers_run(tmp_path_factory):
+    """Write what the run of an untrained teacher that keeps its best networks leaves, and return its folder."""
+
+    def make(game: str) -> str:
+        folder = tmp_path_factory.mktemp("run")
+        writer = BestNetworks(folder, game, 0)
+        writer.scored(0, 0.0, rounded(build("net3", num_actions=len(action_names(game)))), {"game": game})
+        writer.end()
+        writer.close()
+        return str(folder)
+
+    return make
+
+
 @pytest.fixture
-def stand_ins(make_teacher):
-    """Give arguments that put untrained teachers where a config names some that are not shipped yet."""
+def stand_ins(make_teacher, make_teachers_run):
+    """Give arguments that put untrained teachers where a config names some that are not shipped, or another run."""
 
     def arguments(config: Path) -> list[str]:
-        games = yaml.safe_load(config.read_text())["data"]["init_args"]["game"]
+        data = yaml.safe_load(config.read_text())["data"]["init_args"]
+        games = data["game"]
+        if str(data.get("teacher")).startswith("runs/"):
+            return [f"--data.teacher={make_teachers_run(games)}"]
         wanted = {game for game, teacher in games.items() if teacher} if isinstance(games, dict) else set()
         return [f"--data.game.{game}={make_teacher(game)}" for game in sorted(wanted - set(shipped()))]
 

@@ -46,9 +46,6 @@ def test_a_fit_command_runs_shrunken(command, workdir, starts, stand_ins):
     shrunken = ["--config", "conf/debug.yaml"]
     if "human_start" in command:
         shrunken.append("--trainer.callbacks.max_frames=1000")
-    if "--data.teacher runs/online" in command:
-        (before,) = (one for one in COMMANDS if "--run_dir runs/online/teacher" in one)
-        main([*shlex.split(before), *shrunken])
     config = ROOT / re.search(r"--config (\S+)", command)[1]
     main([*shlex.split(command), *shrunken, *stand_ins(config)])
     assert list((workdir / "runs").rglob("scores.json"))
@@ -82,6 +79,16 @@ def test_a_game_of_several_is_scored_as_in_the_readme(workdir, stand_ins, capsys
     (command,) = (command for command in COMMANDS if "--game " in command and command.startswith("evaluate"))
     main([*shlex.split(command), "--episodes", "2", "--max_frames", "1000"])
     assert "pong: no-op starts" in capsys.readouterr().out
+
+
+def test_a_teacher_and_its_students_as_in_the_readme(workdir, capsys):
+    """The README's `report` draws what its `online` ran."""
+    online, report = (one for one in COMMANDS if one.split()[0] in ("online", "report"))
+    shrunken = ["--teacher.config", "conf/debug.yaml", "--student.config", "conf/debug.yaml", "--seeds", "[0]"]
+    main([*shlex.split(online), *shrunken])
+    main(shlex.split(report))
+    assert {"figure5.png", "figure5.csv"} <= {path.name for path in workdir.iterdir()}
+    assert "below its own running best" in capsys.readouterr().out
 
 
 def test_validate_runs_on_the_runs_that_the_readme_made(workdir, capsys):

@@ -153,6 +153,29 @@ def test_overlap_changes_nothing_but_the_time(make_teacher, small, tmp_path, cou
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="asks Linux for its resident memory")
+def test_a_student_that_acts_goes_on_with_the_same_bits(make_teacher, small, tmp_path, count_steps):
+    """Hours in which the student acted are found again by a run that goes on, though its weights are others by now."""
+    teacher = make_teacher("pong")
+
+    def distil(hours, store, ckpt_path=None):
+        L.seed_everything(0, verbose=False)
+        data = ReplayDataModule(
+            "pong", teacher, **{**small, "store": str(tmp_path / store), "beta": [(0, 1.0), (2, 0)]}
+        )
+        module = StudentModule("pong", learning_rate=1e-2)
+        return module, fit(module, data, hours=hours, ckpt_path=ckpt_path)
+
+    whole, _ = distil(4, "whole")
+    _, trainer = distil(3, "parts")
+    trainer.save_checkpoint(tmp_path / "three.ckpt")
+    count_steps.clear()
+    parts, _ = distil(4, "parts", tmp_path / "three.ckpt")
+    assert sum(count_steps) == 240
+    assert all(torch.equal(one, other) for one, other in zip(whole.parameters(), parts.parameters(), strict=True))
+    names = [sorted(path.name for path in (tmp_path / store).glob("*.hour")) for store in ("whole", "parts")]
+    assert names[0] == names[1]
+
+
 def test_memory_does_not_grow(make_teacher, small):
     """Resident memory after 30 short hours is what it was after 10, when the memory was full: within 4 MB."""
     resident = {}
@@ -189,6 +212,8 @@ def test_validation_scores_the_students_own_play(make_teacher, small):
         ({"epsilon": [(0, 1.0), (4, -0.1)]}, "epsilon is -0.1; it must be between 0 and 1"),
         ({"epsilon": []}, "there must be one"),
         ({"eval_epsilon": -0.1}, "between 0 and 1"),
+        ({"beta": 2}, "beta is 2.0; it must be between 0 and 1"),
+        ({"beta": 0.5}, "beta is below 1, but without a teacher"),
         ({"eval_episodes": 0}, "1 or more"),
         ({"num_envs": 0}, "1 or more"),
         ({"seed": -1}, "0 or more"),

@@ -8,8 +8,8 @@ import torch
 
 from distill.hours import Hour
 from distill.networks import build
-from distill.recording import Recording
-from distill.replay import Steps
+from distill.recording import Gone, Recording
+from distill.replay import Memory, Steps
 from distill.rollout import Rules, Unfinished
 from distill.schedule import Schedule
 from distill.store import Store
@@ -27,9 +27,16 @@ def recording(tmp_path):
     """Make recordings that are closed at the end."""
     made = []
 
-    def make(folder: str = "store", rules: Rules = RULES, seed: int = 0, overlap: bool = False) -> Recording:
+    def make(
+        folder: str = "store",
+        rules: Rules = RULES,
+        seed: int = 0,
+        overlap: bool = False,
+        student: int | None = None,
+    ) -> Recording:
+        who = {"teacher": teacher(seed), "student": None if student is None else teacher(student)}
         store = Store(tmp_path / folder)
-        made.append(Recording(rules, teacher(seed), store, keep_hours=2, overlap=overlap, num_threads=1))
+        made.append(Recording(rules, **who, store=store, keep_hours=2, overlap=overlap, num_threads=1))
         return made[-1]
 
     yield make
@@ -39,6 +46,16 @@ def recording(tmp_path):
 
 def same(one: Steps, other: Steps) -> bool:
     return all(np.array_equal(getattr(one, field.name), getattr(other, field.name)) for field in fields(Steps))
+
+
+def episodes_of(steps: Steps) -> np.ndarray:
+    """Number the episodes of play that began with these steps, as `play` does."""
+    numbers, begun, now = np.zeros(steps.actions.shape, int), 4, np.arange(4)
+    for row, ended in enumerate(steps.ended):
+        numbers[row] = now
+        now[ended] = begun + np.arange(ended.sum())
+        begun += ended.sum()
+    return numbers
 
 
 def files(folder) -> dict[str, bytes]:
@@ -118,6 +135,7 @@ def test_missing_and_damaged_hours_are_played_again(recording, tmp_path, capsys)
         {"epsilon": Schedule.of(0.2)},
         {"epsilon": Schedule.of([(0, 0.3), (1, 0.2)])},
         {"max_frames": 4000},
+        {"beta": Schedule.of([(0, 1.0), (1, 0.5)])},
     ],
 )
 def test_the_name_says_what_an_hour_depends_on(recording, change):
@@ -142,3 +160,53 @@ def test_closing_stops_play(recording):
     one._worker.submit(one._get, 0)
     one.close()
     assert one.played_hours == 0
+
+
+MIXED = replace(RULES, beta=Schedule.of(0.5), epsilon=Schedule.of(0.0))
+
+
+def test_where_the_student_acts_the_teacher_still_labels(recording):
+    """With beta 0.5 whoever an episode was drawn for acts in all of it; every label is the teacher's."""
+    steps = recording(rules=MIXED, student=1).hour(0)
+    numbers = episodes_of(steps)
+    by_student = np.array([MIXED.student_acts(int(number), 0) for number in numbers.flat]).reshape(numbers.shape)
+    assert 0 < by_student.mean() < 1
+    memory = Memory(len(steps.actions), 4, 4, "breakout")
+    memory.extend(steps)
+    rows = np.stack(np.nonzero(np.ones_like(by_student[4:])))
+    seen = memory._observations(rows[0] + 4, rows[1])
+    labels = torch.from_numpy(steps.labels[4:].reshape(-1, 4))
+    torch.testing.assert_close(teacher(0)(seen), labels, atol=1e-5, rtol=1e-4)
+    chosen = torch.where(torch.from_numpy(by_student[4:].reshape(-1, 1)), teacher(1)(seen), labels).argmax(1)
+    assert (chosen.numpy() == steps.actions[4:].reshape(-1)).mean() > 0.999  # one observation or all at once may round
+
+
+def test_who_acts_is_drawn_by_beta():
+    """Of 1,000 episodes about beta of them are the teacher's (5 standard errors); at 1 all, and by the schedule."""
+    rules = replace(RULES, beta=Schedule.of([(0, 1.0), (2, 0.25)]))
+    shares = [1 - np.mean([rules.student_acts(number, hour) for number in range(1000)]) for hour in range(3)]
+    assert shares[0] == 1
+    assert shares[1] == pytest.approx(0.625, abs=5 * 0.0153)
+    assert shares[2] == pytest.approx(0.25, abs=5 * 0.0137)
+
+
+def test_the_students_weights_are_part_of_the_name(recording):
+    """Hours in which another student acted are others; who goes on with the same finds them again."""
+    one, other = recording(rules=MIXED, student=1), recording(rules=MIXED, student=2)
+    played = [one.hour(hour) for hour in range(2)]
+    assert not same(other.hour(0), played[0])
+    assert other.name(0) != one.name(0)
+    again = recording(rules=MIXED, student=3)
+    again.student_digests |= one.student_digests
+    assert all(same(again.hour(hour), played[hour]) for hour in range(2))
+    assert again.played_hours == 0
+    one.store.path(one.name(1)).unlink()
+    late = recording(rules=MIXED, student=3)
+    late.student_digests |= one.student_digests
+    with pytest.raises(Gone, match="the student's weights that played it"):
+        late.hour(1)
+
+
+def test_where_the_student_acts_no_hour_is_played_ahead(recording):
+    """The student of the next hour is not known yet."""
+    assert not recording(rules=MIXED, student=1, overlap=True).overlap

@@ -1,0 +1,92 @@
+"""`online`: a teacher that learns and its students, as processes side by side, on real Pong."""
+
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+import torch
+
+from distill.cli import main
+from distill.weights import load_network
+
+OVERLAY = ["--teacher.config", "conf/debug.yaml", "--student.config", "conf/debug.yaml", "--student.model.network=net3"]
+SHORT = ["--config", "conf/online.yaml", *OVERLAY, "--run_dir", "pair"]
+
+
+def weights(run):
+    return load_network(str(run / "student.safetensors"))[0].state_dict()
+
+
+def test_side_by_side_and_alone(workdir, capsys):
+    """Both runs end, with a figure of them; a student that is started alone with its printed command is the same."""
+    main(["online", *SHORT, "--seeds", "[1]"])
+    out, err = capsys.readouterr()
+    assert "teacher  play  hour" in err
+    assert "student1 play  hour" in err
+    assert (workdir / "pair" / "figure5.png").is_file()
+    (line,) = [line for line in out.splitlines() if line.startswith("student1: ")]
+    alone = line.removeprefix("student1: ").replace("pair/student1", "alone")
+    subprocess.run(["env", *shlex.split(alone)], check=True, capture_output=True)
+    once, again = weights(workdir / "pair" / "student1"), weights(workdir / "alone")
+    assert all(torch.equal(tensor, again[name]) for name, tensor in once.items())
+
+
+def test_without_its_teacher_no_student_begins(workdir, capsys):
+    """Where the teacher's run fails, its reason is the last line."""
+    with pytest.raises(SystemExit) as stop:
+        main(["online", *SHORT, "--teacher.model.learning_rate", "-1"])
+    assert stop.value.code == 1
+    assert "error: teacher failed: learning_rate is -1" in capsys.readouterr().err.splitlines()[-1]
+    assert not (workdir / "pair" / "student0").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("how", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interrupted_it_leaves_nothing_running(workdir, how, code):
+    """However it is asked to stop, it stops its runs, and each says how it goes on."""
+    long = ["--teacher.trainer.max_epochs=1000", "--student.trainer.max_epochs=1000"]
+    command = [sys.executable, "-m", "distill", "online", *SHORT, *long]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        for line in process.stderr:
+            if re.match(r"student1 .* hour [1-9]", line):
+                break
+        children = psutil.Process(process.pid).children(recursive=True)
+        assert len(children) >= 3
+        process.send_signal(how)
+        began = time.monotonic()
+        _, said = process.communicate(timeout=60)
+        assert time.monotonic() - began < 30
+        assert process.returncode == code
+        assert "interrupted" in said
+    assert not psutil.wait_procs(children, timeout=5)[1]
+    for name in ("teacher", "student0", "student1"):
+        assert "resume with" in (workdir / "pair" / f"{name}.log").read_text()
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--seeds", "[0, 0]"], "none twice"),
+        (["--seeds", "[]"], "one at least"),
+        (["--teacher", "conf/teacher_fast.yaml"], "keeps no best networks; set model.score_every_hours"),
+        (["--student", "conf/compress.yaml"], "does not follow its teacher"),
+        (["--student", "nowhere.yaml"], "nowhere.yaml"),
+        (["--student", "broken.yaml"], "is no config"),
+        (["--run_dir", "conf"], "is not empty"),
+    ],
+)
+def test_mistakes(workdir, capsys, args, message):
+    """One line says what is wrong, before anything begins."""
+    (workdir / "broken.yaml").write_text("a: [")
+    with pytest.raises(SystemExit) as stop:
+        main(["online", *SHORT, *args])
+    assert stop.value.code == 2
+    err = capsys.readouterr().err
+    assert message in err
+    assert len(err.strip().splitlines()) == 1
+    assert not (workdir / "pair" / "teacher").exists()
