@@ -18,14 +18,13 @@ from jsonargparse import set_parsing_settings
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import CSVLogger
 
 from distill import commands, runs
 from distill.data import ReplayDataModule
+from distill.hours import Gone
 from distill.mistakes import Parser, check_keys, fail, one_line
 from distill.player import Player
 from distill.progress import HourBar, PlayScore
-from distill.recording import Gone
 from distill.report import ScoreTable, report
 from distill.student import StudentModule
 from distill.teacher import TeacherModule
@@ -114,7 +113,7 @@ class DistillCLI(LightningCLI):
             )
             kwargs["default_root_dir"] = self.run_dir
             if self._get(self.config_init, "trainer").logger in (None, True):
-                kwargs["logger"] = CSVLogger(self.run_dir, name="", version="")
+                kwargs["logger"] = runs.Metrics(self.run_dir)
         else:
             kwargs |= {"logger": False, "enable_checkpointing": False}
         self.trainer_defaults["callbacks"] = callbacks

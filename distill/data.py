@@ -19,9 +19,8 @@ from distill.networks import DQN
 from distill.randomness import generator
 from distill.recording import divide_cores
 from distill.replay import Block, Minibatch, Transitions
-from distill.rollout import Policy, Rules, greedy_in
+from distill.rollout import Rules
 from distill.schedule import Schedule
-from distill.self_play import SelfPlay
 from distill.store import Store
 
 
@@ -199,15 +198,13 @@ class ReplayDataModule(L.LightningDataModule):
         self.teardown("fit")
 
     def state_dict(self) -> dict[str, Any]:
-        """Keep what names the hours in which the student acted."""
-        recordings = {game: experience.recording for game, experience in self.experiences.items()}
-        return {"students": {game: dict(one.student_digests) for game, one in recordings.items() if one is not None}}
+        """Keep what it takes to find again the hours that depend on what was learned."""
+        return {game: experience.state_dict() for game, experience in self.experiences.items()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take it up, where a run goes on."""
         for game, experience in self.experiences.items():
-            if experience.recording is not None:
-                experience.recording.student_digests |= state_dict["students"][game]
+            experience.load_state_dict(state_dict[game])
 
     def train_dataloader(self) -> DataLoader:
         """Yield an hour's blocks; the memory is refilled as they are asked for."""
@@ -254,7 +251,7 @@ class ReplayDataModule(L.LightningDataModule):
             number: Of the refill, counted from the run's beginning, from 0; the games take turns.
         """
         if not self.teachers:
-            self._play_on(self.games[number % len(self.games)], number // len(self.games))
+            self._play_on(number)
             return
         for place, experience in enumerate(self.experiences.values()):
             for hour in experience.due((number - place) // len(self.games) + 1):
@@ -273,17 +270,24 @@ class ReplayDataModule(L.LightningDataModule):
         if forget:
             self.experiences[game].forget(hour)
 
-    def _play_on(self, game: str, number: int) -> None:
-        experience = self.experiences[game]
-        if experience.self_play is None:
-            experience.self_play = SelfPlay(
-                experience.rules,
-                self._trained_policy(game),
-                hour=number // self.refills_per_hour,
-                warmup_steps=self.warmup_steps,
-                num_threads=self.num_threads or usable_cores(),
-            )
-        experience.remember(experience.self_play.steps(self.hour_steps // self.refills_per_hour, self._tell))
+    def _play_on(self, number: int) -> None:
+        checkpoints = self.trainer.checkpoint_callback
+        for place, (game, experience) in enumerate(self.experiences.items()):
+            if experience.self_play is None:
+                experience.play_itself(
+                    self.trainer.lightning_module.policy(game),
+                    Path(checkpoints.dirpath).parent / "play" if checkpoints else None,
+                    new=number <= place,
+                    num_threads=self.num_threads or usable_cores(),
+                )
+        experience = self.experiences[self.games[number % len(self.games)]]
+        warmup_steps = 0 if experience.self_play.played_steps else self.warmup_steps
+        steps = warmup_steps + self.hour_steps // self.refills_per_hour
+        experience.remember(experience.self_play.steps(steps, self._tell))
+        hour, piece = divmod(number, self.refills_per_hour)
+        if piece + 1 == self.refills_per_hour:
+            for experience in self.experiences.values():
+                experience.self_play.keep(hour)
 
     def _rules(self, game: str) -> Rules:
         return Rules(
@@ -293,15 +297,6 @@ class ReplayDataModule(L.LightningDataModule):
     @property
     def _rank(self) -> int:
         return self.trainer.global_rank if self.trainer else 0
-
-    def _trained_policy(self, game: str) -> Policy:
-        network = greedy_in(self.trainer.lightning_module.network.for_game(game))
-
-        def policy(observations: np.ndarray) -> np.ndarray:
-            with self.trainer.precision_plugin.forward_context():
-                return network(observations)
-
-        return policy
 
     def _tell(self, done: int, steps: int) -> None:
         for listener in self.on_play:
@@ -318,4 +313,6 @@ class _Hour(IterableDataset):
         return self.data.blocks_per_hour
 
     def __iter__(self) -> Iterator[Block]:
-        return self.data.hour(self.data.trainer.current_epoch)
+        # A generator, which asks for the epoch when its first block is wanted: where a run goes on, Lightning makes the
+        # iterator while it still counts the last epoch of the checkpoint as not completed.
+        yield from self.data.hour(self.data.trainer.current_epoch)

@@ -4,16 +4,18 @@ import itertools
 import math
 from collections import deque
 from collections.abc import Iterator, Mapping
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 
 from distill import protocol
 from distill.atari import num_actions
+from distill.hours import Gone
 from distill.networks import DQN
 from distill.recording import Recording
 from distill.replay import Memory, Steps
-from distill.rollout import Rules
+from distill.rollout import Policy, Rules
 from distill.self_play import SelfPlay
 from distill.store import Store
 
@@ -38,6 +40,8 @@ class Experience:
         """The teacher's play, where there is a teacher."""
         self.self_play: SelfPlay | None = None
         """The trained module's, where there is none."""
+        self._kept: list[int] = []  # hours of self-play that have files
+        self._played_steps = 0
         self._totals = np.full(rules.num_envs, np.nan)
         self._hours: int | None = None
         self._since = 0
@@ -67,6 +71,36 @@ class Experience:
             num_threads=num_threads,
             student=student if min(self.rules.beta.values) < 1 else None,
         )
+
+    def play_itself(self, policy: Policy, folder: Path | None, *, new: bool, num_threads: int) -> None:
+        """Have the trained module play, going on from what was kept of it; see `distill.self_play.SelfPlay`."""
+        if not new and not self._kept:
+            raise Gone("this checkpoint does not say what its run had played and remembered; begin a new run")
+        self.self_play = SelfPlay(
+            self.rules,
+            policy,
+            folder,
+            memory_length=self.memory.length,
+            played_steps=self._played_steps,
+            kept=self._kept,
+            num_threads=num_threads,
+        )
+        for steps in self.self_play.remembered:
+            self.remember(steps)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Say what it takes to find again the hours that depend on what was learned."""
+        return {
+            "kept": list(self.self_play.kept) if self.self_play else [],
+            "played_steps": self.self_play.played_steps if self.self_play else 0,
+            "students": dict(self.recording.student_digests) if self.recording else {},
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take it up, where a run goes on."""
+        self._kept, self._played_steps = state_dict["kept"], state_dict["played_steps"]
+        if self.recording is not None:
+            self.recording.student_digests |= state_dict["students"]
 
     def forget(self, hour: int) -> None:
         """Forget what was before an hour."""

@@ -12,6 +12,10 @@ PLAIN = ("labels", "rewards", "ended", "first", "lost_life")
 """Fields of `Steps` that are kept as they are."""
 
 
+class Gone(Exception):
+    """An hour is missing that cannot be played again."""
+
+
 class Hour(NamedTuple):
     """What was played, and where play stood at its end."""
 

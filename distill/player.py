@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import lightning as L
+import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
@@ -12,7 +13,7 @@ from torchmetrics import CatMetric
 from distill.atari import num_actions
 from distill.evaluation import Episodes, Summary, score_episodes, summarise
 from distill.networks import TRUNKS, build
-from distill.rollout import greedy_in
+from distill.rollout import Policy, greedy_in
 
 
 class Player(L.LightningModule):
@@ -92,6 +93,16 @@ class Player(L.LightningModule):
             for name, value in found.items():
                 self.log(self.metric("val", game, name), value, sync_dist=True)
         self.log("step", float(self.global_step), sync_dist=True)
+
+    def policy(self, game: str) -> Policy:
+        """Play a game greedily with the weights of the moment, in the Trainer's precision."""
+        network = greedy_in(self.network.for_game(game))
+
+        def policy(observations: np.ndarray) -> np.ndarray:
+            with self.trainer.precision_plugin.forward_context():
+                return network(observations)
+
+        return policy
 
     def metric(self, kind: str, game: str, name: str) -> str:
         """Name a metric of a game: `val/score`, or `val/pong/score` where there are several."""

@@ -20,7 +20,7 @@ import torch
 
 from distill import protocol
 from distill.atari import Atari, rom_md5
-from distill.hours import Hour
+from distill.hours import Gone, Hour
 from distill.networks import DQN
 from distill.replay import Steps
 from distill.rollout import Actors, Rules, Step, Unfinished, collect, environment_seed, greedy_in, play
@@ -32,10 +32,6 @@ FORMAT = 1
 POLL_SECONDS = 0.2
 ENOUGH_CORES = 4
 """With so many, learning leaves half of them to play."""
-
-
-class Gone(Exception):
-    """An hour is missing that cannot be played again."""
 
 
 class Division(NamedTuple):

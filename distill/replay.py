@@ -6,7 +6,7 @@ give back, about what it takes to fetch 7,056 bytes from an array too large for 
 """
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Generic, TypeVar
 
@@ -153,6 +153,11 @@ class Steps:
             first=np.empty(shape, bool),
             lost_life=np.empty(shape, bool),
         )
+
+    @classmethod
+    def joined(cls, pieces: Sequence["Steps"]) -> "Steps":
+        """Join stretches that directly follow each other."""
+        return cls(**{one.name: np.concatenate([getattr(piece, one.name) for piece in pieces]) for one in fields(cls)})
 
 
 class Memory:

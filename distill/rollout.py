@@ -123,9 +123,9 @@ class Rules:
         """Give the probability of a random action after so many steps."""
         return self.epsilon.at(steps / self.hour_steps)
 
-    def episode(self, number: int, hour: int = 0) -> np.random.Generator:
-        """Make the generator of an episode, in play that began afresh at an hour; there is no last one."""
-        return generator(self.seed, "play", self.game, self.rank, hour, number)
+    def episode(self, number: int) -> np.random.Generator:
+        """Make the generator of an episode; there is no last one."""
+        return generator(self.seed, "play", self.game, self.rank, number)
 
     def student_acts(self, number: int, hour: int) -> bool:
         """Say whether the student acts in an episode, as far as it lies in an hour."""

@@ -1,9 +1,12 @@
 """A run's folder: `runs/<name>/<number>`, claimed before anything is written and given back if nothing was."""
 
+import csv
 import os
 from pathlib import Path
+from typing import Any
 
 from lightning.fabric.utilities.rank_zero import rank_zero_only
+from lightning.pytorch.loggers import CSVLogger
 
 RUN_DIR_VARIABLE = "DISTILL_RUN_DIR"
 """Tells the processes that a Trainer starts which folder the first one claimed."""
@@ -33,6 +36,28 @@ def give_back(folder: Path) -> None:
         if place == Path(".") or not place.is_dir() or any(place.iterdir()):
             return
         place.rmdir()
+
+
+class Metrics(CSVLogger):
+    """Metrics as CSV in a run's folder; where a run goes on, what it had written before stays.
+
+    Args:
+        folder: Of the run.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, name="", version="")
+        file = folder / "metrics.csv"  # which Lightning's logger would delete
+        self._before = list(csv.DictReader(file.read_text().splitlines())) if file.is_file() else []
+
+    @rank_zero_only
+    def log_metrics(self, metrics: dict[str, Any], step: int | None = None) -> None:
+        """Log; the first time, put back what was written before that step."""
+        for row in self._before:
+            if step is None or int(float(row["step"])) < step:
+                self.experiment.log_metrics({name: value for name, value in row.items() if value}, int(row["step"]))
+        self._before.clear()
+        super().log_metrics(metrics, step)
 
 
 def _number(parent: Path) -> Path:

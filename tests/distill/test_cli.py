@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 import yaml
 
 from distill.cli import main
@@ -75,11 +76,19 @@ def test_validate_scores_a_checkpoint_without_being_told_its_config(fit, workdir
     assert f"pong: {expected:.1f} (" in capsys.readouterr().out
 
 
-def test_a_run_can_go_on_from_its_checkpoint(fit, workdir):
-    """`--ckpt_path` in the run's own folder continues at the next hour."""
-    fit("--run_dir", "mine", "--trainer.max_epochs", "1")
-    fit("--run_dir", "mine", "--ckpt_path", "mine/checkpoints/last.ckpt", "--trainer.max_epochs", "2")
-    assert (workdir / "mine" / "checkpoints" / "hour1.ckpt").is_file()
+def test_a_run_goes_on_from_its_checkpoint(fit, workdir):
+    """`--ckpt_path` in the run's own folder ends as the run that was never stopped: in weights and in metrics."""
+    fit("--run_dir", "whole", "--trainer.max_epochs", "3")
+    fit("--run_dir", "parts", "--trainer.max_epochs", "2")
+    fit("--run_dir", "parts", "--ckpt_path", "parts/checkpoints/last.ckpt", "--trainer.max_epochs", "3")
+    files = [workdir / run / "student.safetensors" for run in ("whole", "parts")]
+    whole, parts = (load_network(str(file))[0].state_dict() for file in files)
+    assert all(torch.equal(tensor, parts[name]) for name, tensor in whole.items())
+    texts = [(workdir / run / "metrics.csv").read_text() for run in ("whole", "parts")]
+    tables = [list(csv.DictReader(text.splitlines())) for text in texts]
+    assert len(tables[0]) > 6
+    for name in ("step", "train/loss", "val/score"):
+        assert [row[name] for row in tables[0]] == [row[name] for row in tables[1]]
 
 
 def test_a_users_file_brings_a_loss(fit, workdir, monkeypatch):

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from distill.hours import Hour
+from distill.hours import Gone, Hour
 from distill.networks import build
-from distill.recording import Gone, Recording
+from distill.recording import Recording
 from distill.replay import Memory, Steps
 from distill.rollout import Rules, Unfinished
 from distill.schedule import Schedule
