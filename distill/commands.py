@@ -9,6 +9,7 @@ import docstring_parser
 from distill.bench import bench
 from distill.curves import report
 from distill.evaluate import evaluate
+from distill.export import export
 from distill.make_starts import draw_starts, import_starts
 from distill.mistakes import Parser, fail, one_line
 from distill.online import Forwarded, online
@@ -18,6 +19,7 @@ COMMANDS = {
     "bench": bench,
     "draw-starts": draw_starts,
     "evaluate": evaluate,
+    "export": export,
     "import-starts": import_starts,
     "online": online,
     "record": record,

@@ -10,11 +10,13 @@ from rich.console import Console
 from rich.table import Table
 
 from distill import checks, protocol
+from distill.atari import num_actions
 from distill.evaluation import Episodes, Played, random_score, summarise
 from distill.film import check as check_film
 from distill.film import film
+from distill.onnx_file import load_onnx
 from distill.report import compare, play_with_bar, write_scores
-from distill.rollout import greedy_in
+from distill.rollout import Policy, greedy_in
 from distill.starts import Starts
 from distill.weights import load_network, load_teacher
 
@@ -39,7 +41,7 @@ def evaluate(
     """Score a network, from no-op starts or from those of a file.
 
     Args:
-        weights: A shipped teacher's name, a weight file, or a run's checkpoint.
+        weights: A shipped teacher's name, a weight file, a run's checkpoint, or an `.onnx` file that `export` wrote.
         game: Which, of a network that plays several.
         starts: A file of starts; `noop` means up to 30 no-ops.
         episodes: How many, 1 or more; by default 30, or each start of the file once.
@@ -56,12 +58,12 @@ def evaluate(
     checks.between(0, 1, epsilon=epsilon, sticky=sticky)
     checks.at_least(1, max_frames=max_frames, episodes=1 if episodes is None else episodes)
     checks.at_least(0, seed=seed)
-    network, header = load_network(weights, game)
-    game = header["game"]
+    dtype = torch.float32 if precision == "32-true" else torch.bfloat16
+    policy, game = player_of(weights, game, dtype)
     begin = None if starts == "noop" else Starts.load(starts, game)
     number = episodes or (protocol.EVAL_EPISODES if begin is None else len(begin.starts))
     rules = Episodes(game, tuple(range(number)), seed, epsilon, max_frames, sticky, begin)
-    other = load_teacher(teacher, game, network.num_actions)[0] if teacher else None
+    other = player_of(teacher, game, dtype)[0] if teacher else None
     if video is not None:
         check_film(rules, Path(video))
     if begin is None and epsilon == sticky == 0:
@@ -71,18 +73,38 @@ def evaluate(
             file=sys.stderr,
         )
     figures: dict[str, Any] = {"weights": weights, "game": game, "protocol": rules.described, "seed": seed}
-    dtype = torch.float32 if precision == "32-true" else torch.bfloat16
-    figures |= {"precision": precision, **facts(play_with_bar(greedy_in(network, dtype), rules, "playing"))}
+    figures |= {"precision": precision, **facts(play_with_bar(policy, rules, "playing"))}
     normalise(figures, rules)
     if other is not None:
-        played = play_with_bar(greedy_in(other, dtype), rules, "the teacher is playing")
+        played = play_with_bar(other, rules, "the teacher is playing")
         figures["teacher"] = {"weights": teacher, **facts(played)}
         figures |= compare(figures["mean"], figures["teacher"]["mean"], random_score(rules))
     print_figures(figures)
     if json is not None:
         write_scores(Path(json), figures)
     if video is not None:
-        film(greedy_in(network, dtype), rules, Path(video))
+        film(policy, rules, Path(video))
+
+
+def player_of(weights: str, game: str | None, dtype: torch.dtype) -> tuple[Policy, str]:
+    """Find a network that plays, and say what.
+
+    Args:
+        weights: As for `evaluate`.
+        game: Which it must play; None means the only one it does.
+        dtype: To compute with; an ONNX file says itself.
+
+    Raises:
+        ValueError: as `distill.weights.load_teacher` and `distill.onnx_file.load_onnx`.
+    """
+    if Path(weights).suffix == ".onnx":
+        if dtype != torch.float32:
+            raise ValueError(f"{weights} computes in float32; precision must be 32-true")
+        policy, header = load_onnx(Path(weights), game)
+        return policy, header["game"]
+    header = load_network(weights, game)[1]
+    network, _ = load_teacher(weights, header["game"], num_actions(header["game"]))
+    return greedy_in(network, dtype), header["game"]
 
 
 def facts(played: Played) -> dict[str, Any]:

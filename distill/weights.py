@@ -45,10 +45,15 @@ def save_network(path: Path, network: Network, header: dict[str, Any], dtype: to
             added.
         dtype: How to store the weights; half precision takes half the room.
     """
+    write_atomically(path, network_bytes(network, header, dtype))
+
+
+def network_bytes(network: Network, header: dict[str, Any], dtype: torch.dtype = torch.float32) -> bytes:
+    """Give what `save_network` writes."""
     weights = {_stored(name): tensor for name, tensor in network.state_dict().items()}
     tensors = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in weights.items()}
     full = {**header, "widths": list(network.widths), "num_actions": network.num_actions, "input": INPUT}
-    write_atomically(path, save(tensors, metadata={HEADER: json.dumps(full)}))
+    return save(tensors, metadata={HEADER: json.dumps(full)})
 
 
 def _stored(name: str) -> str:

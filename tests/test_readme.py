@@ -52,11 +52,12 @@ def test_a_fit_command_runs_shrunken(command, workdir, starts, stand_ins):
 
 
 def test_scores_and_starts_as_in_the_readme(workdir, capsys):
-    """The commands about scores, shortened, run one after the other on the run that the README made."""
+    """The commands about scores, and `export`, run shortened one after the other on the run that the README made."""
     main(["fit", "--config", "conf/compress.yaml", "--config", "conf/debug.yaml"])
     short = {
         "draw-starts": ["--episodes", "1", "--epsilon", "1", "--count", "3"],
         "evaluate": ["--episodes", "2", "--max_frames", "1000"],
+        "export": [],
         "import-starts": ["--count", "10"],
     }
     log = LogWriter(workdir / "breakout.txt", "breakout", player="Ada", licence="CC0-1.0")
