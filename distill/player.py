@@ -10,10 +10,12 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 from torchmetrics import CatMetric
 
+from distill import checks
 from distill.atari import num_actions
 from distill.evaluation import Episodes, Summary, score_episodes, summarise
 from distill.networks import TRUNKS, build
 from distill.rollout import Policy, greedy_in
+from distill.schedule import Schedule
 
 
 class Player(L.LightningModule):
@@ -24,15 +26,19 @@ class Player(L.LightningModule):
     Args:
         game: ALE name, or several.
         network: A preset of `distill.networks`.
+        learning_rate: Above 0; or `(hour, value)` points, linear between.
 
     Raises:
-        ValueError: for an unknown game or network, for no game, and for a network of one game where there are several.
+        ValueError: for an unknown game or network, for no game, for a network of one game where there are several, and
+            for a learning rate that is not above 0.
     """
 
-    def __init__(self, game: str | list[str], network: str) -> None:
+    def __init__(self, game: str | list[str], network: str, learning_rate: float | list[tuple[float, float]]) -> None:
         super().__init__()
         self.save_hyperparameters(logger=False)
         self.automatic_optimization = False
+        self.learning_rate = Schedule.of(learning_rate)
+        checks.above_zero(learning_rate=min(self.learning_rate.values))
         self.games = (game,) if isinstance(game, str) else tuple(game)
         actions = {game: num_actions(game) for game in self.games}
         alone = len(actions) == 1 and network not in TRUNKS
@@ -48,6 +54,12 @@ class Player(L.LightningModule):
     def loss(self, batch: Any) -> Float[Tensor, " B"]:
         """Return one number per row of a minibatch; override it to learn something else."""
         raise NotImplementedError
+
+    def on_train_batch_start(self, batch: Any, index: int) -> None:
+        """Set the learning rate of a block's updates."""
+        hour = self.trainer.current_epoch + index / self.trainer.num_training_batches
+        for group in self.optimizers().param_groups:
+            group["lr"] = self.learning_rate.at(hour)
 
     def update(self, minibatches: Iterable[Any]) -> Float[Tensor, ""]:
         """Take one optimiser step on each minibatch; Lightning counts them as `global_step`.

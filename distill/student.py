@@ -31,7 +31,7 @@ class StudentModule(Player):
             trunk is that of `dqn`, or `multi10`.
         loss_name: `kl` (the paper's choice), `nll`, `mse`, or `gap` (NLL weighted by the teacher's action gap).
         temperature: Divides the teacher's values in `kl`, and their gap in `gap`; above 0, the paper's is 0.01.
-        learning_rate: Of RMSProp; above 0. The paper says 1e-4 to 1e-3.
+        learning_rate: Of RMSProp; above 0, or `(hour, value)` points, linear between. The paper says 1e-4 to 1e-3.
         decay: Of RMSProp's mean square; 0 to 0.9999.
         rms_epsilon: Added to RMSProp's root; above 0.
     """
@@ -42,19 +42,18 @@ class StudentModule(Player):
         network: str = "net3",
         loss_name: str = "kl",
         temperature: float = 0.01,
-        learning_rate: float = 5e-4,
+        learning_rate: float | list[tuple[float, float]] = 5e-4,
         decay: float = 0.95,
         rms_epsilon: float = 1e-3,
     ) -> None:
-        super().__init__(game, network)
+        super().__init__(game, network, learning_rate)
         self.save_hyperparameters(logger=False)
         checks.one_of(LOSSES, loss_name=loss_name)
         checks.above_zero(" (the paper's is 0.01)", temperature=temperature)
-        checks.above_zero(learning_rate=learning_rate, rms_epsilon=rms_epsilon)
+        checks.above_zero(rms_epsilon=rms_epsilon)
         checks.between(0, 0.9999, decay=decay)
         self.loss_name = loss_name
         self.temperature = temperature
-        self.learning_rate = learning_rate
         self.decay = decay
         self.rms_epsilon = rms_epsilon
         self.agreement = RunningMean(window=AGREEMENT_BLOCKS)
@@ -80,4 +79,4 @@ class StudentModule(Player):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Return RMSProp."""
-        return RMSprop(self.parameters(), lr=self.learning_rate, decay=self.decay, eps=self.rms_epsilon)
+        return RMSprop(self.parameters(), lr=self.learning_rate.at(0), decay=self.decay, eps=self.rms_epsilon)

@@ -16,7 +16,6 @@ from distill.losses import n_step_returns, td_loss
 from distill.player import Player
 from distill.replay import Block, Transitions, Valued
 from distill.rollout import greedy_in
-from distill.schedule import Schedule
 
 PART = 512
 """Observations that are valued together: as fast as more, and in less memory."""
@@ -61,7 +60,7 @@ class TeacherModule(Player):
         optimizer_epsilon: float = 0.1 / 32,
         score_every_hours: int | None = None,
     ) -> None:
-        super().__init__(game, network)
+        super().__init__(game, network, learning_rate)
         self.save_hyperparameters(logger=False)
         checks.between(0, 1, discount=discount)
         checks.above_zero(optimizer_epsilon=optimizer_epsilon)
@@ -75,8 +74,6 @@ class TeacherModule(Player):
         self.clip_rewards = clip_rewards
         self.life_loss_ends = life_loss_ends
         self.optimizer = optimizer
-        self.learning_rate = Schedule.of(learning_rate)
-        checks.above_zero(learning_rate=min(self.learning_rate.values))
         self.optimizer_epsilon = optimizer_epsilon
         self.score_every_hours = score_every_hours
         self.best: BestNetworks | None = None
@@ -86,11 +83,8 @@ class TeacherModule(Player):
         """Compare the taken actions' values with their targets; override it in a subclass to change the loss."""
         return td_loss(self(batch.observations, batch.game), batch.actions, batch.targets)
 
-    def training_step(self, block: Block[Transitions], index: int) -> None:
+    def training_step(self, block: Block[Transitions]) -> None:
         """Take a block's updates, all towards the same target network, and log their mean loss."""
-        hour = self.trainer.current_epoch + index / self.trainer.num_training_batches
-        for group in self.optimizers().param_groups:
-            group["lr"] = self.learning_rate.at(hour)
         valued = {
             game: Valued(rows.observations, rows.actions, self.targets(rows), game) for game, rows in block.rows.items()
         }
@@ -149,7 +143,7 @@ class TeacherModule(Player):
         return values.gather(1, greedy).squeeze(1).float()
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Return the optimiser; each block sets its learning rate."""
+        """Return the optimiser."""
         weights, rate = self.network.parameters(), self.learning_rate.at(0)
         if self.optimizer == "adam":
             return torch.optim.Adam(weights, rate, eps=self.optimizer_epsilon, fused=True)

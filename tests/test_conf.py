@@ -1,12 +1,16 @@
 """Every file in conf/ runs; a new one is found by glob and cannot escape."""
 
+import json
 from pathlib import Path
 
 import pytest
+import yaml
 
 from distill.cli import main
+from distill.weights import shipped
 
-CONF = Path(__file__).parent.parent / "conf"
+ROOT = Path(__file__).parent.parent
+CONF = ROOT / "conf"
 COMPLETE = [path for path in sorted(CONF.rglob("*.yaml")) if "class_path" in path.read_text() and path.stem != "debug"]
 
 
@@ -24,6 +28,19 @@ def test_a_complete_config_runs_shrunken(path, workdir, stand_ins):
 def test_a_config_opens_with_its_command(path):
     """A complete config's header holds the command that runs it."""
     assert f"python -m distill fit --config conf/{path.name}" in path.read_text().split("\nseed_everything")[0]
+
+
+def test_a_shipped_teachers_config_is_complete(workdir, capsys):
+    """Beside each shipped teacher is the config that made it, which parses as it is; its command says so."""
+    table = (ROOT / "distill" / "teachers" / "README.md").read_text()
+    for game, path in shipped().items():
+        with pytest.raises(SystemExit) as stop:
+            main(["fit", "--config", str(path.with_suffix(".yaml")), "--print_config"])
+        assert stop.value.code in (0, None), path
+        config = yaml.safe_load(capsys.readouterr().out)
+        assert config["data"]["init_args"]["game"] == game
+        mean = json.loads(path.with_suffix(".json").read_text())["teacher"]["mean"]
+        assert f"| {game} | {mean:.1f} (" in table
 
 
 def test_every_other_config_is_an_overlay_of_these(workdir, capsys):

@@ -34,6 +34,7 @@ def test_one_step_targets_are_those_of_mnih():
 
 def test_double_values_the_learning_networks_choice():
     """With `double` the learning network chooses and the target network values."""
+    torch.manual_seed(0)
     teacher = TeacherModule("pong", network="net3", discount=0.9, double=True)
     torch.nn.init.normal_(teacher.network.out.bias, std=10.0)
     batch = rows([[0.0]] * 8)
