@@ -40,8 +40,7 @@ class Experience:
         """The teacher's play, where there is a teacher."""
         self.self_play: SelfPlay | None = None
         """The trained module's, where there is none."""
-        self._kept: list[int] = []  # hours of self-play that have files
-        self._played_steps = 0
+        self._state: dict[str, Any] = {"kept": [], "played_steps": 0, "students": {}}
         self._totals = np.full(rules.num_envs, np.nan)
         self._hours: int | None = None
         self._since = 0
@@ -74,15 +73,15 @@ class Experience:
 
     def play_itself(self, policy: Policy, folder: Path | None, *, new: bool, num_threads: int) -> None:
         """Have the trained module play, going on from what was kept of it; see `distill.self_play.SelfPlay`."""
-        if not new and not self._kept:
+        if not new and not self._state["kept"]:
             raise Gone("this checkpoint does not say what its run had played and remembered; begin a new run")
         self.self_play = SelfPlay(
             self.rules,
             policy,
             folder,
             memory_length=self.memory.length,
-            played_steps=self._played_steps,
-            kept=self._kept,
+            played_steps=self._state["played_steps"],
+            kept=self._state["kept"],
             num_threads=num_threads,
         )
         for steps in self.self_play.remembered:
@@ -90,15 +89,15 @@ class Experience:
 
     def state_dict(self) -> dict[str, Any]:
         """Say what it takes to find again the hours that depend on what was learned."""
-        return {
-            "kept": list(self.self_play.kept) if self.self_play else [],
-            "played_steps": self.self_play.played_steps if self.self_play else 0,
-            "students": dict(self.recording.student_digests) if self.recording else {},
-        }
+        if self.self_play is not None:
+            self._state |= {"kept": list(self.self_play.kept), "played_steps": self.self_play.played_steps}
+        if self.recording is not None:
+            self._state |= {"students": dict(self.recording.student_digests)}
+        return self._state
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take it up, where a run goes on."""
-        self._kept, self._played_steps = state_dict["kept"], state_dict["played_steps"]
+        self._state = state_dict
         if self.recording is not None:
             self.recording.student_digests |= state_dict["students"]
 
@@ -116,7 +115,8 @@ class Experience:
             self.scores.extend(score for score in self._totals[ended].tolist() if not math.isnan(score))
 
     def close(self) -> None:
-        """Stop playing."""
+        """Stop playing; the state stays."""
+        self.state_dict()
         for play in (self.recording, self.self_play):
             if play is not None:
                 play.close()
