@@ -18,6 +18,7 @@ from jsonargparse import set_parsing_settings
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.strategies import DDPStrategy
 
 from distill import commands, runs
 from distill.data import ReplayDataModule
@@ -89,6 +90,7 @@ class DistillCLI(LightningCLI):
         """Build data, model and Trainer; what they refuse is the user's mistake."""
         try:
             super().instantiate_classes()
+            self._check_strategy()
             for callback in self.trainer.callbacks:
                 if hasattr(callback, "check_run"):
                     callback.check_run(self.model)
@@ -96,6 +98,14 @@ class DistillCLI(LightningCLI):
             if self.subcommand == "fit":
                 runs.give_back(self.run_dir)
             fail(one_line(str(error)))
+
+    def _check_strategy(self) -> None:
+        strategy, games = self.trainer.strategy, len(self.model.games)
+        if games > 1 and isinstance(strategy, DDPStrategy) and not strategy._ddp_kwargs.get("find_unused_parameters"):
+            raise ValueError(
+                f"trainer.strategy is ddp; with {games} games, of which a minibatch moves but one's layers, it must be "
+                "ddp_find_unused_parameters_true"
+            )
 
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
         """Add the bar, and for `fit` the run folder's checkpoints and, where the config names no logger, CSV."""

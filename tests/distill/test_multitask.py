@@ -216,6 +216,15 @@ def test_a_network_of_one_game_does_not_play_several():
         StudentModule(["freeway", "pong"], network="multi3")(observations(), "breakout")
 
 
+def test_several_games_on_several_devices_need_their_strategy(workdir, capsys):
+    """With plain DDP, which fails at the second update, one line says what to take, before the run has a folder."""
+    args = ["--config", "conf/multitask3.yaml", "--config", "conf/debug.yaml"]
+    with pytest.raises(SystemExit):
+        main(["fit", *args, "--trainer.accelerator=cpu", "--trainer.devices=2", "--trainer.strategy=ddp"])
+    assert "it must be ddp_find_unused_parameters_true" in capsys.readouterr().err
+    assert not (workdir / "runs").exists()
+
+
 def test_two_teachers_for_one_game_are_refused(workdir, capsys):
     """A game that a config names twice is refused in one line."""
     (workdir / "twice.yaml").write_text("data: {init_args: {game: {pong: pong, pong: other}}}\n")
