@@ -1,7 +1,8 @@
 """`python -m distill bench`: how fast this machine plays, learns and remembers, beside what it could do at best.
 
 Each rate is a median over repetitions that take turns with those they are compared to, so that whatever else the
-machine does hits all alike. Ratios are of such medians.
+machine does hits all alike. A ratio is the median over rounds, each of which compares two turns that directly followed
+each other.
 """
 
 import contextlib
@@ -63,9 +64,17 @@ RATIOS = (
 class Rate(NamedTuple):
     """Of one thing, a second."""
 
-    median: float
-    low: float
-    high: float
+    turns: tuple[float, ...]
+    """As measured, a number a round."""
+
+    @property
+    def median(self) -> float:
+        """The rate that is reported."""
+        return statistics.median(self.turns)
+
+    def over(self, other: "Rate") -> float:
+        """Compare it to one that was measured in the same rounds: the median of the rounds' ratios."""
+        return statistics.median(one / another for one, another in zip(self.turns, other.turns, strict=True))
 
 
 def take_turns(turns: dict[str, Turn], on_turn: Callable[[], None] = lambda: None) -> dict[str, Rate]:
@@ -77,7 +86,7 @@ def take_turns(turns: dict[str, Turn], on_turn: Callable[[], None] = lambda: Non
             on_turn()
             if number:
                 rates[name].append(rate)
-    return {name: Rate(statistics.median(found), min(found), max(found)) for name, found in rates.items()}
+    return {name: Rate(tuple(found)) for name, found in rates.items()}
 
 
 def measure(game: str, teacher: str, with_peers: bool, size: Size, on_turn: Callable[[], None]) -> dict[str, Any]:
@@ -103,23 +112,25 @@ def measure(game: str, teacher: str, with_peers: bool, size: Size, on_turn: Call
             turns["sampling"] = functools.partial(sampling, memory, size)
         found |= {f"{name}, {what}": rate for what, rate in take_turns(turns, on_turn).items()}
 
-    rate = {name: each.median for name, each in found.items()}
-    updates = size.hour_blocks * size.block_updates
     figures = {
-        "rates": {name: each._asdict() for name, each in found.items()},
+        "rates": {
+            name: {"median": each.median, "low": min(each.turns), "high": max(each.turns)}
+            for name, each in found.items()
+        },
         "bytes_per_state": memory.nbytes / len(memory),
         "disk_bytes_per_hour": len(file) / size.play_steps * protocol.STEPS_PER_HOUR,
         "hours_an_hour": hours_an_hour(game, teacher, size),
-        "play_over_ceiling": rate["play, ours"] / rate["play, bare"],
-        "fit_over_bare": {name: rate[f"{name}, fit"] / rate[f"{name}, bare"] for name in PRESETS},
-        "fit_over_plain": {name: rate[f"{name}, fit"] / rate[f"{name}, plain"] for name in PRESETS},
-        "fit_bf16_over_plain": {name: rate[f"{name}, fit, bf16-mixed"] / rate[f"{name}, plain"] for name in PRESETS},
-        "sample_over_update": rate["net3, fit"] / rate["net3, sampling"],
-        "sharing_over_ideal": four_temperatures(game, teacher, size)
-        / (2 * size.hour_steps / rate["play, ours"] + 8 * updates / rate["net3, fit"]),
+        "play_over_ceiling": found["play, ours"].over(found["play, bare"]),
+        "fit_over_bare": {name: found[f"{name}, fit"].over(found[f"{name}, bare"]) for name in PRESETS},
+        "fit_over_plain": {name: found[f"{name}, fit"].over(found[f"{name}, plain"]) for name in PRESETS},
+        "fit_bf16_over_plain": {
+            name: found[f"{name}, fit, bf16-mixed"].over(found[f"{name}, plain"]) for name in PRESETS
+        },
+        "sample_over_update": found["net3, fit"].over(found["net3, sampling"]),
+        "sharing_over_ideal": four_temperatures(game, teacher, size),
     }
     if with_peers:
-        figures["play_over_sb3"] = rate["play, ours"] / rate["play, SB3 predict, 8 environments"]
+        figures["play_over_sb3"] = found["play, ours"].over(found["play, SB3 predict, 8 environments"])
         figures["bytes_sb3_over_ours"] = peer.bytes_per_state / figures["bytes_per_state"]
         figures |= evaluations(peer, network, teacher, size)
     return figures

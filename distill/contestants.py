@@ -109,18 +109,27 @@ class Remembered(ReplayDataModule):
 
 
 class Clock(L.Callback):
-    """When the first block ended, and the last; and when each hour did."""
+    """When the first block ended, and the last; when each hour did; and how long hours took but for their refills."""
 
     def __init__(self) -> None:
         self.hours: list[float] = []
+        self.learning = 0.0
+        """Seconds of all hours, each as if its first block had been drawn as fast as the others."""
+
+    def on_train_epoch_start(self, *args: Any) -> None:
+        """Begin an hour."""
+        self.blocks: list[float] = []
+
 
     def on_train_epoch_end(self, *args: Any) -> None:
         """Look at the time."""
         self.hours.append(time.perf_counter())
+        self.learning += (self.blocks[-1] - self.blocks[0]) * len(self.blocks) / (len(self.blocks) - 1)
 
     def on_train_batch_end(self, trainer: L.Trainer, *args: Any) -> None:
         """Look at the time."""
         self.last = time.perf_counter()
+        self.blocks.append(self.last)
         if not hasattr(self, "first"):
             self.first, self.before = self.last, trainer.global_step
 
@@ -223,9 +232,21 @@ def plain_network(name: str, num_actions: int) -> nn.Sequential:
     )
 
 
-def short_hours(game: str, teacher: str, size: Size, **kwargs: Any) -> ReplayDataModule:
+class Refilled(ReplayDataModule):
+    """A data module that counts the seconds of its refills."""
+
+    refill_seconds = 0.0
+
+    def refill(self, number: int) -> None:
+        """Refill, and count."""
+        start = time.perf_counter()
+        super().refill(number)
+        self.refill_seconds += time.perf_counter() - start
+
+
+def short_hours(game: str, teacher: str, size: Size, **kwargs: Any) -> Refilled:
     """Make a data module with hours a tenth as long."""
-    return ReplayDataModule(
+    return Refilled(
         game,
         teacher,
         hour_steps=size.hour_steps,
@@ -249,13 +270,18 @@ def hours_an_hour(game: str, teacher: str, size: Size, hours: int = 4) -> float:
 
 
 def four_temperatures(game: str, teacher: str, size: Size) -> float:
-    """Distil at four temperatures, one after the other in one store, two short hours each; seconds."""
-    start = time.perf_counter()
+    """Distil at four temperatures, one after the other in one store, two short hours each.
+
+    Returns:
+        The seconds that it took over those of the first one's refills, which are the play, and of all updates.
+    """
+    clock, start, play = Clock(), time.perf_counter(), 0.0
     with tempfile.TemporaryDirectory() as folder:
         for temperature in (1.0, 0.1, 0.01, 0.001):
             data = short_hours(game, teacher, size, store=f"{folder}/hours", overlap=False)
-            trainer(folder, 2).fit(StudentModule(game, temperature=temperature), data)
-    return time.perf_counter() - start
+            trainer(folder, 2, callbacks=[clock]).fit(StudentModule(game, temperature=temperature), data)
+            play = play or data.refill_seconds
+    return (time.perf_counter() - start) / (play + clock.learning)
 
 
 def sampling(memory: Memory, size: Size) -> float:

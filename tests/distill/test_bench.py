@@ -19,12 +19,18 @@ def test_turns_are_taken_one_after_the_other():
 
     found = bench.take_turns({"a": turn("a"), "b": turn("b")})
     assert order == ["a", "b"] * (bench.TURNS + 1)
-    assert found["a"] == (6.0, 2.0, 10.0)
-    assert found["b"] == (7.0, 3.0, 11.0)
+    assert found["a"].turns == (2.0, 4.0, 6.0, 8.0, 10.0)
+    assert found["a"].median == 6.0
+
+
+def test_a_ratio_is_of_turns_that_followed_each_other():
+    """A machine that slows down for some rounds changes rates, but no ratio."""
+    ours, theirs = bench.Rate((8.0, 8.0, 2.0, 2.0, 2.0)), bench.Rate((4.0, 4.0, 1.0, 1.0, 4.0))
+    assert ours.over(theirs) == 2.0
 
 
 def test_it_measures_this_machine(workdir, make_teacher, monkeypatch, capsys):
-    """The command prints a table and writes the figures, each ratio being that of the rates it names."""
+    """The command prints a table and writes the figures, with one round each ratio being that of the rates it names."""
     monkeypatch.setattr(bench, "TURNS", 1)
     monkeypatch.setattr(bench, "SIZE", Size(play_steps=300, block_updates=2, blocks=3, hour_steps=300, hour_blocks=2))
     main(["bench", "--teacher", make_teacher("pong"), "--json", "figures.json"])
