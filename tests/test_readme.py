@@ -1,5 +1,6 @@
 """The README's commands and code do what it says."""
 
+import json
 import re
 import shlex
 import sys
@@ -29,6 +30,21 @@ def test_ci_runs_what_the_readme_says():
     lines = (ROOT / ".ci" / "run").read_text().splitlines()
     assert 'pip install -q -e ".[test]"' in lines
     assert {"pytest", "pytest -m slow -rs"} <= set(lines)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_the_first_table_is_what_was_measured(seed):
+    """A row of the README's first table is what its run wrote, and is at the goal."""
+    scores = json.loads((ROOT / "conf" / "results" / "compress" / f"{seed}.json").read_text())
+
+    def shown(of: dict) -> str:
+        return "{:.1f} ({:.1f} to {:.1f})".format(of["mean"], *of["interval95"])
+
+    student, teacher, share = scores["student"], scores["teacher"], scores["random_adjusted_ratio"]
+    row = [f"student, seed {seed}", f"{student['parameters']:,}", shown(student), shown(teacher), f"{share:.1%}"]
+    assert "| " + " | ".join(row) + " |" in README.splitlines()
+    assert student["episodes"] == 30
+    assert share >= 0.95
 
 
 @pytest.fixture(scope="module")
