@@ -13,6 +13,7 @@ import portalocker
 import torch
 
 from distill.evaluation import Summary
+from distill.guest import Guest, Scores
 from distill.networks import DQN
 from distill.store import write_atomically
 from distill.weights import digest, find, load_network, load_teacher, save_network
@@ -167,24 +168,37 @@ def summary_header(game: str, hours: int, summary: Summary) -> dict[str, Any]:
     return {"game": game, "trained": {"hours": hours}, "score": summary._asdict()}
 
 
-def load_playing(source: str, game: str, num_actions: int) -> tuple[DQN, Path]:
-    """Read a network that is to play a game, and say from which file.
+class Playing(NamedTuple):
+    """A network that plays."""
+
+    network: DQN | Guest
+    file: Path | None
+    """Where it was read from; None of a guest."""
+    kind: str
+    """`values`; or `policy`, whose outputs are logits."""
+
+
+def load_playing(source: str | Scores, game: str, num_actions: int) -> Playing:
+    """Find a network that is to play a game.
 
     Args:
         source: As for `distill.weights.load_teacher`; or the folder of a teacher's run that keeps its best networks, of
-            which this is then the first.
+            which this is then the first; or a module or function, as for `distill.guest.Guest`.
         game: ALE name.
         num_actions: How many the network must have.
 
     Raises:
-        ValueError: as `distill.weights.load_teacher`, and for a folder without an index.
+        ValueError: as `distill.weights.load_teacher` and `distill.guest.Guest`, and for a folder without an index.
     """
+    if not isinstance(source, str):
+        return Playing(Guest(source, game, num_actions), None, "values")
     run = Path(source)
     if not run.is_dir():
-        return load_teacher(source, game, num_actions)[0], find(source)
+        network, header = load_teacher(source, game, num_actions)
+        return Playing(network, find(source), header.get("kind", "values"))
     index = read_index(run)
     if index is None:
         raise ValueError(f"{run} holds no {FOLDER}/{INDEX}; first start its teacher, with model.score_every_hours")
     if index.game != game:
         raise ValueError(f"{run} is a teacher of {index.game}, not {game}; give a teacher for {game}")
-    return read_network(run, index.best(0), game), run / FOLDER / index.best(0).file
+    return Playing(read_network(run, index.best(0), game), run / FOLDER / index.best(0).file, "values")

@@ -91,6 +91,7 @@ class DistillCLI(LightningCLI):
         try:
             super().instantiate_classes()
             self._check_strategy()
+            self.model.check_teachers(self.datamodule.teacher_kinds)
             for callback in self.trainer.callbacks:
                 if hasattr(callback, "check_run"):
                     callback.check_run(self.model)

@@ -10,6 +10,7 @@ from distill.bench import bench
 from distill.curves import report
 from distill.evaluate import evaluate
 from distill.export import export
+from distill.import_teacher import import_teacher
 from distill.make_starts import draw_starts, import_starts
 from distill.mistakes import Parser, fail, one_line
 from distill.online import Forwarded, online
@@ -21,6 +22,7 @@ COMMANDS = {
     "evaluate": evaluate,
     "export": export,
     "import-starts": import_starts,
+    "import-teacher": import_teacher,
     "online": online,
     "record": record,
     "report": report,

@@ -14,7 +14,8 @@ from distill import checks, protocol
 from distill.atari import num_actions, usable_cores
 from distill.best import load_playing
 from distill.evaluation import Episodes, Summary
-from distill.experience import Experience, Interleaving, sources_of, turns
+from distill.experience import Experience, Interleaving, Source, sources_of, turns
+from distill.guest import Guest, name_of
 from distill.networks import DQN
 from distill.randomness import generator
 from distill.recording import divide_cores
@@ -38,8 +39,10 @@ class ReplayDataModule(L.LightningDataModule):
     Args:
         game: ALE name; or several, each with its teacher: `{pong: pong, qbert: my/qbert.safetensors}`, or null where
             the trained module plays itself.
-        teacher: Of one game: a shipped teacher's name, a weight file, or the folder of a teacher's run that keeps its
-            best networks, of which this is the first; None lets the trained module play.
+        teacher: Of one game: a shipped teacher's name; a weight file, of this project or of a library that
+            `distill.foreign` knows; or the folder of a teacher's run that keeps its best networks, of which this is the
+            first. From Python also a module or function that maps uint8 observations `[N, 4, 84, 84]` to a number for
+            each legal action, see `distill.guest`. None lets the trained module play.
         seed: The run's seed, 0 or more.
         hour_steps: Steps an hour over all environments; a multiple of `num_envs` times `refills_per_hour`.
         updates_per_hour: Updates an hour; a multiple of `block_updates`.
@@ -77,8 +80,8 @@ class ReplayDataModule(L.LightningDataModule):
 
     def __init__(
         self,
-        game: str | dict[str, str | None],
-        teacher: str | None = None,
+        game: str | dict[str, Source],
+        teacher: Source = None,
         seed: int = 0,
         hour_steps: int = protocol.STEPS_PER_HOUR,
         updates_per_hour: int = protocol.UPDATES_PER_HOUR,
@@ -152,15 +155,21 @@ class ReplayDataModule(L.LightningDataModule):
         self.max_frames = max_frames
         self.eval_episodes = eval_episodes
         self.eval_epsilon = eval_epsilon
-        self.teacher_sources = sources
+        self.teacher_sources = {
+            game: source if source is None or isinstance(source, str) else name_of(source)
+            for game, source in sources.items()
+        }
         actions = {game: num_actions(game) for game in sources}
-        self.teachers: dict[str, DQN] = {}
-        self.teacher_files: dict[str, Path] = {}
+        self.teachers: dict[str, DQN | Guest] = {}
+        self.teacher_files: dict[str, Path | None] = {}
+        self.teacher_kinds: dict[str, str] = {}
+        """`values` or `policy`."""
         self.teacher_summaries: dict[str, Summary] = {}
         """Of those teachers that have been scored."""
         for game, source in sources.items():
-            if source:
-                self.teachers[game], self.teacher_files[game] = load_playing(source, game, actions[game])
+            if source is not None:
+                playing = load_playing(source, game, actions[game])
+                self.teachers[game], self.teacher_files[game], self.teacher_kinds[game] = playing
         self.store = store
         self.store_limit_gb = store_limit_gb
         self.overlap = overlap
@@ -172,6 +181,7 @@ class ReplayDataModule(L.LightningDataModule):
         """Begin with empty memories."""
         if stage != "fit":
             return
+        self.trainer.lightning_module.check_teachers(self.teacher_kinds)
         self.experiences = {game: Experience(self._rules(game), self.memory_hours) for game in self.games}
         if not self.teachers:
             return

@@ -11,6 +11,7 @@ import numpy as np
 
 from distill import protocol
 from distill.atari import num_actions
+from distill.guest import Guest, Scores
 from distill.hours import Gone
 from distill.networks import DQN
 from distill.recording import Recording
@@ -20,6 +21,8 @@ from distill.self_play import SelfPlay
 from distill.store import Store
 
 Interleaving = Literal["minibatch", "episode"]
+Source = str | Scores | None
+"""A teacher: a shipped one's name, a file or a folder; a module or function; None where there is none."""
 
 
 class Experience:
@@ -59,7 +62,7 @@ class Experience:
         self._hours = hours if hours else None
         return range(max(self._since, oldest), hours)
 
-    def record(self, teacher: DQN, store: Store, *, overlap: bool, num_threads: int, student: DQN) -> None:
+    def record(self, teacher: DQN | Guest, store: Store, *, overlap: bool, num_threads: int, student: DQN) -> None:
         """Have a teacher play, and where it is not to act always, its student; see `distill.recording.Recording`."""
         self.recording = Recording(
             self.rules,
@@ -123,8 +126,8 @@ class Experience:
         self.recording = self.self_play = None
 
 
-def sources_of(game: str | Mapping[str, str | None], teacher: str | None) -> dict[str, str | None]:
-    """Say whose teacher is whose: a name or a file for each game, or None for all.
+def sources_of(game: str | Mapping[str, Source], teacher: Source) -> dict[str, Source]:
+    """Say whose teacher is whose: one for each game, or None for all.
 
     Args:
         game: One, or several with their teachers.

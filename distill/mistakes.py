@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 
 _NOISE = re.compile(
     r"Does not validate against any of the Union|Subtypes: |Errors:$|Given value|Expected a <class 'NoneType'>"
-    r"|Expected a path but"
+    r"|Expected a path but|Type collections\.abc\.Callable"
 )
 
 

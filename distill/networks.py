@@ -39,9 +39,18 @@ class DQN(nn.Module):
         widths: Of convolutions and hidden layer.
         num_actions: Outputs.
         controller: Units of a second hidden layer; None means that there is none.
+        atoms: Of a distributional network (Bellemare et al. 2017), the returns whose probabilities it gives: there is
+            an output for each atom of each action, and an action's score is its mean return. None means that the
+            outputs are the scores.
     """
 
-    def __init__(self, widths: Widths, num_actions: int, controller: int | None = None) -> None:
+    def __init__(
+        self,
+        widths: Widths,
+        num_actions: int,
+        controller: int | None = None,
+        atoms: Float[Tensor, " Z"] | None = None,
+    ) -> None:
         super().__init__()
         first, second, third, hidden = widths
         self.conv1 = nn.Conv2d(4, first, kernel_size=8, stride=4)
@@ -49,7 +58,8 @@ class DQN(nn.Module):
         self.conv3 = nn.Conv2d(second, third, kernel_size=3, stride=1)
         self.fc1 = nn.Linear(third * 7 * 7, hidden)
         self.controller = nn.Linear(hidden, controller) if controller else None
-        self.out = nn.Linear(controller or hidden, num_actions)
+        self.out = nn.Linear(controller or hidden, num_actions * (1 if atoms is None else len(atoms)))
+        self.register_buffer("atoms", atoms)
         for layer in self.children():
             # With PyTorch's own start, 2.4 times narrower, `net3` learned nothing from Pong in its first 4,000 updates
             # under any of seven optimiser settings: a ball and two paddles are a few pixels of 7,056.
@@ -59,7 +69,7 @@ class DQN(nn.Module):
     @property
     def num_actions(self) -> int:
         """How many actions the network tells apart."""
-        return self.out.out_features
+        return self.out.out_features // (1 if self.atoms is None else len(self.atoms))
 
     @property
     def widths(self) -> Widths:
@@ -88,7 +98,10 @@ class DQN(nn.Module):
         # Under mixed precision too the outputs are float32: bfloat16 rounds a value of 1 to steps of 0.008, and what
         # tells actions apart is often less.
         with torch.autocast(device, enabled=False):
-            return self.out(x.to(self.out.weight.dtype))
+            outputs = self.out(x.to(self.out.weight.dtype))
+            if self.atoms is None:
+                return outputs
+            return outputs.unflatten(1, (-1, len(self.atoms))).softmax(dim=2) @ self.atoms
 
 
 class MultiDQN(nn.Module):

@@ -51,6 +51,13 @@ class Player(L.LightningModule):
         """Map observations of a game to one number per legal action; where there is but one, it need not be named."""
         return self.network(observations, self.games[0] if len(self.games) == 1 else game)
 
+    def check_teachers(self, kinds: dict[str, str]) -> None:
+        """Refuse teachers that this module cannot learn from; asked before a run begins.
+
+        Args:
+            kinds: By game, `values` or `policy`; see `distill.best.Playing`.
+        """
+
     def loss(self, batch: Any) -> Float[Tensor, " B"]:
         """Return one number per row of a minibatch; override it to learn something else."""
         raise NotImplementedError
@@ -98,7 +105,7 @@ class Player(L.LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Log each game's mean score of all ranks' episodes, and its interval."""
         for game in self.games:
-            self.summaries[game] = summary = summarise(self.scores[game].compute().cpu().numpy())
+            self.summaries[game] = summary = summarise(self.scores[game].compute().cpu().numpy().reshape(-1))
             self.scores[game].reset()
             low, high = summary.interval95
             found = {"score": summary.mean, "score_low": low, "score_high": high, "episodes": float(summary.episodes)}

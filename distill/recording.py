@@ -20,6 +20,7 @@ import torch
 
 from distill import protocol
 from distill.atari import Atari, rom_md5
+from distill.guest import Guest
 from distill.hours import Gone, Hour
 from distill.networks import DQN
 from distill.replay import Steps
@@ -59,11 +60,11 @@ def divide_cores(cores: int, *, on_gpu: bool, overlap: bool | None) -> Division:
     return Division(overlap, learn, max(1, cores - learn) if overlap or enough else cores)
 
 
-def provenance(rules: Rules, teacher: DQN) -> dict[str, Any]:
+def provenance(rules: Rules, teacher: DQN | Guest) -> dict[str, Any]:
     """Collect everything that a teacher's play depends on, as plain values."""
     return {
         **asdict(rules),
-        "teacher": digest(teacher),
+        "teacher": teacher.digest if isinstance(teacher, Guest) else digest(teacher),
         "format": FORMAT,
         "rom_md5": rom_md5(rules.game),
         "ale_py": version("ale-py"),
@@ -90,7 +91,7 @@ class Recording:
     def __init__(
         self,
         rules: Rules,
-        teacher: DQN,
+        teacher: DQN | Guest,
         store: Store,
         *,
         keep_hours: int,
@@ -144,7 +145,7 @@ class Recording:
         del self._names[hour:]
         self._teachers.append((hour, teacher, provenance(self.rules, teacher)))
 
-    def _whose(self, hour: int) -> tuple[int, DQN, dict[str, Any]]:
+    def _whose(self, hour: int) -> tuple[int, DQN | Guest, dict[str, Any]]:
         return [one for one in self._teachers if one[0] <= hour][-1]
 
     def hour(self, hour: int, on_step: Callable[[int], None] = lambda done: None) -> Steps:

@@ -25,15 +25,16 @@ from distill.evaluation import (
     random_score,
     summarise,
 )
+from distill.guest import Guest
 from distill.networks import DQN, count_parameters
 from distill.player import Player
-from distill.rollout import Policy, greedy_in
+from distill.rollout import Policy, device_of, greedy_in
 from distill.weights import load_network, save_network, write_atomically
 
 
 def latency_ms(network: torch.nn.Module) -> float:
     """Measure a forward pass of one observation on the CPU: the median of 100, in milliseconds."""
-    device = next(network.parameters()).device
+    device = device_of(network)
     network.cpu()
     observation = torch.zeros(1, 4, 84, 84, dtype=torch.uint8)
     times = []
@@ -46,11 +47,11 @@ def latency_ms(network: torch.nn.Module) -> float:
     return float(np.median(times[20:])) * 1000
 
 
-def facts(network: DQN, file: Path) -> dict[str, Any]:
-    """Collect what `scores.json` and the table say of a network beside its score."""
+def facts(network: DQN | Guest, file: Path | None) -> dict[str, Any]:
+    """Collect what `scores.json` and the table say of a network beside its score; a guest comes from no file."""
     return {
         "parameters": count_parameters(network),
-        "file_bytes": file.stat().st_size,
+        "file_bytes": None if file is None else file.stat().st_size,
         "latency_ms": latency_ms(network),
     }
 
@@ -196,7 +197,7 @@ def print_table(scores: dict[str, Any]) -> None:
         table.add_column(name, justify="right")
     rows = {
         "parameters": lambda of: f"{of['parameters']:,}",
-        "file": lambda of: f"{of['file_bytes'] / 1e6:.2f} MB",
+        "file": lambda of: "-" if of["file_bytes"] is None else f"{of['file_bytes'] / 1e6:.2f} MB",
         "forward, 1 observation": lambda of: f"{of['latency_ms']:.2f} ms",
         "score": lambda of: f"{of['mean']:.1f}",
         "95% interval": lambda of: "{:.1f} to {:.1f}".format(*of["interval95"]),

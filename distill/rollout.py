@@ -5,6 +5,7 @@ when it begins. So an episode depends on (policy, game, epsilon, its generator),
 on what was played before; and play that was broken off anywhere goes on from there (`Unfinished`).
 """
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
@@ -251,6 +252,11 @@ def collect(
     return steps
 
 
+def device_of(network: nn.Module) -> torch.device:
+    """Say where a network is, by any tensor of it."""
+    return next(itertools.chain(network.parameters(), network.buffers())).device
+
+
 def greedy_in(network: nn.Module, dtype: torch.dtype = torch.float32) -> Policy:
     """Make a policy of a network, on whatever device it is at the time, without gradients.
 
@@ -261,7 +267,7 @@ def greedy_in(network: nn.Module, dtype: torch.dtype = torch.float32) -> Policy:
 
     @torch.inference_mode()
     def policy(observations: np.ndarray) -> np.ndarray:
-        device = next(network.parameters()).device
+        device = device_of(network)
         seen = torch.from_numpy(observations).to(device)
         if dtype == torch.float32:
             return network(seen).float().cpu().numpy()

@@ -30,7 +30,8 @@ class StudentModule(Player):
         network: `dqn`, or one of the paper's smaller students `net1`, `net2`, `net3`; for several games `multi3`, whose
             trunk is that of `dqn`, or `multi10`.
         loss_name: `kl` (the paper's choice), `nll`, `mse`, or `gap` (NLL weighted by the teacher's action gap).
-        temperature: Divides the teacher's values in `kl`, and their gap in `gap`; above 0, the paper's is 0.01.
+        temperature: Divides the teacher's values in `kl`, and their gap in `gap`; above 0, the paper's is 0.01. Of a
+            teacher that is a policy (PPO, A2C) it must be 1.
         learning_rate: Of RMSProp; above 0, or `(hour, value)` points, linear between. The paper says 1e-4 to 1e-3.
         decay: Of RMSProp's mean square; 0 to 0.9999.
         rms_epsilon: Added to RMSProp's root; above 0.
@@ -68,6 +69,15 @@ class StudentModule(Player):
         if self.loss_name == "gap":
             return gap_loss(outputs, batch.labels, temperature=self.temperature)
         return kl_loss(outputs, batch.labels, temperature=self.temperature)
+
+    def check_teachers(self, kinds: dict[str, str]) -> None:
+        """Refuse losses that take a policy's logits for values."""
+        policies = [game for game, kind in kinds.items() if kind == "policy"]
+        if policies and self.loss_name != "nll" and (self.loss_name, self.temperature) != ("kl", 1):
+            raise ValueError(
+                f"the teacher of {', '.join(policies)} is a policy, whose outputs are logits, not values; loss_name "
+                f"must be kl with temperature 1.0, or nll; they are {self.loss_name} and {self.temperature:g}"
+            )
 
     def training_step(self, block: Block[Minibatch]) -> None:
         """Take a block's updates; log their mean loss, and the agreement on the block's first minibatch before them."""

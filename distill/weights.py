@@ -1,9 +1,8 @@
-"""Networks in and out of files: safetensors with a JSON header that says what the weights are."""
+"""Networks in and out of files: safetensors with a JSON header that says what the weights are; others are read only."""
 
 import hashlib
 import json
 import os
-import pickle
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -13,14 +12,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import nn
 
+from distill import foreign
 from distill.networks import DQN, SHARED, Network
 from distill.packing import HEADER
 from distill.store import write_atomically
 
 INPUT = "uint8 [B, 4, 84, 84], grey, oldest frame first, zeros before an episode's start; divided by 255 inside"
-
-
-ALLOWED = "; allowed are safetensors files that `fit` wrote, and shipped teachers"
 
 
 def shipped() -> dict[str, Path]:
@@ -42,7 +39,7 @@ def save_network(path: Path, network: Network, header: dict[str, Any], dtype: to
         path: The file; its folder is made where it is missing.
         network: What to write; what several games share is written once.
         header: At least `game`, of several games their list; plain values only. `input`, `widths` and `num_actions` are
-            added.
+            added, and of a distributional network `atoms`, how many it has.
         dtype: How to store the weights; half precision takes half the room.
     """
     write_atomically(path, network_bytes(network, header, dtype))
@@ -53,6 +50,8 @@ def network_bytes(network: Network, header: dict[str, Any], dtype: torch.dtype =
     weights = {_stored(name): tensor for name, tensor in network.state_dict().items()}
     tensors = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in weights.items()}
     full = {**header, "widths": list(network.widths), "num_actions": network.num_actions, "input": INPUT}
+    if "atoms" in tensors:
+        full["atoms"] = len(tensors["atoms"])
     return save(tensors, metadata={HEADER: json.dumps(full)})
 
 
@@ -79,15 +78,24 @@ def load_network(source: str, game: str | None = None) -> tuple[DQN, dict[str, A
     """Read the network of one game, in float32, ready to play, and its header.
 
     Args:
-        source: Path of a file that `save_network` wrote or of a run's checkpoint, or a shipped teacher's name.
-        game: Which of several games; the header's `game` is then this one. None where there is but one.
+        source: A shipped teacher's name; or the path of a file that `save_network` wrote, of a run's checkpoint, or of
+            another library's file that `distill.foreign` knows. What it is, is told by its content.
+        game: Which of several games, or of a file that does not say; the header's `game` is then this one. None where
+            there is but one.
+
+    Returns:
+        Network and header. Where the header says that `kind` is `policy`, the outputs are logits of probabilities, not
+        values of actions.
 
     Raises:
-        ValueError: for a file that is missing, damaged or not ours; for a game that is not in it, or none where there
-            are several. Nothing is ever unpickled.
+        ValueError: for a file that is missing, damaged or neither ours nor known; for a game that is not in it, or none
+            where there are several or it does not say. Nothing but tensors and plain values is ever unpickled.
     """
     path = find(source)
-    header, tensors = (_read_checkpoint if path.suffix == ".ckpt" else _read_file)(path)
+    try:
+        header, tensors = _read(path, game)
+    except (ValueError, OSError) as error:
+        raise ValueError(f"{path}: {_reason(error)}") from error
     games = [header["game"]] if isinstance(header["game"], str) else header["game"]
     if game is None and len(games) > 1:
         raise ValueError(f"{source!r} plays {', '.join(games)}; say which game")
@@ -96,8 +104,17 @@ def load_network(source: str, game: str | None = None) -> tuple[DQN, dict[str, A
     header["game"] = game or games[0]
     try:
         return _assemble(tensors, header["game"]), header
-    except (IndexError, KeyError, TypeError, RuntimeError) as error:
-        raise ValueError(f"{path} is no weight file of this project ({_reason(error)}){ALLOWED}") from error
+    except (IndexError, KeyError, TypeError, RuntimeError, ZeroDivisionError) as error:
+        raise foreign.refusal(f"{path}: no weight file of this project ({_reason(error)})") from error
+
+
+def _read(path: Path, game: str | None) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    with path.open("rb") as file:
+        safetensors = file.read(9)[8:] == b"{"  # after eight bytes that say how long the header is
+    if safetensors:
+        return _read_file(path)
+    content = foreign.opened(path)
+    return foreign.converted(content, game) if isinstance(content, foreign.Content) else _of_checkpoint(content)
 
 
 def _read_file(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
@@ -107,19 +124,18 @@ def _read_file(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
             tensors = {name: file.get_tensor(name).float() for name in file.keys()}
         header["game"]
     except (SafetensorError, KeyError, TypeError, RuntimeError, OSError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path} is no weight file of this project ({_reason(error)}){ALLOWED}") from error
+        raise foreign.refusal(f"no weight file of this project ({_reason(error)})") from error
     return header, tensors
 
 
-def _read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+def _of_checkpoint(content: dict[str, Any]) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     part = "network."
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
         header = {"game": content["hyper_parameters"]["game"], "protocol": None}
         weights = {name.removeprefix(part): of for name, of in content["state_dict"].items() if name.startswith(part)}
-    except (pickle.UnpicklingError, EOFError, KeyError, TypeError, RuntimeError, OSError) as error:
-        raise ValueError(f"{path} is no checkpoint of this project ({_reason(error)})") from error
-    return header, {_stored(name): tensor.float() for name, tensor in weights.items()}
+        return header, {_stored(name): tensor.float() for name, tensor in weights.items()}
+    except (LookupError, TypeError, AttributeError, RuntimeError) as error:
+        raise foreign.refusal(f"no checkpoint of this project ({_reason(error)})") from error
 
 
 def _reason(error: Exception) -> str:
@@ -135,7 +151,9 @@ def _assemble(tensors: dict[str, torch.Tensor], game: str) -> DQN:
     }
     first, second, third, hidden, actions = (tensors[f"{layer}.bias"].shape[0] for layer in (*SHARED, "out"))
     controller = tensors["controller.bias"].shape[0] if "controller.bias" in tensors else None
-    network = DQN((first, second, third, hidden), actions, controller)
+    atoms = tensors.get("atoms")
+    actions = actions if atoms is None else actions // len(atoms)
+    network = DQN((first, second, third, hidden), actions, controller, atoms)
     network.load_state_dict(tensors)
     return network.requires_grad_(False).eval()
 

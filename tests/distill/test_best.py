@@ -88,9 +88,9 @@ def test_a_folder_plays_with_its_first_network(best, tmp_path):
         load_playing(str(tmp_path), "pong", 6)
     best.scored(0, -21.0, network(3), {"game": "pong"})
     best.scored(1, 2.0, network(4), {"game": "pong"})
-    loaded, file = load_playing(str(tmp_path), "pong", 6)
+    loaded, file, kind = load_playing(str(tmp_path), "pong", 6)
     assert torch.equal(loaded.out.weight, network(3).out.weight)
-    assert file.name == "hour0000.safetensors"
+    assert (file.name, kind) == ("hour0000.safetensors", "values")
     with pytest.raises(ValueError, match="is a teacher of pong, not breakout"):
         load_playing(str(tmp_path), "breakout", 4)
 
