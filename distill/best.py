@@ -95,13 +95,13 @@ class BestNetworks:
     Args:
         run: The run's folder.
         game: That is played.
-        hour: Simulated hours that the run has learned for, at its beginning 0.
+        updates: That the run has taken, at its beginning 0.
 
     Raises:
         ValueError: where another process writes, and for a new run in the folder of an old one.
     """
 
-    def __init__(self, run: Path, game: str, hour: int) -> None:
+    def __init__(self, run: Path, game: str, updates: int) -> None:
         self.folder = run / FOLDER
         self.folder.mkdir(parents=True, exist_ok=True)
         self._lock: IO[bytes] = (self.folder / "lock").open("ab")
@@ -111,7 +111,7 @@ class BestNetworks:
             self._lock.close()
             raise ValueError(f"another run is writing {self.folder}; give this one a folder of its own") from None
         found = read_index(run)
-        if found is not None and (found.game != game or (hour == 0 and found.hours > 0)):
+        if found is not None and (found.game != game or (updates == 0 and found.hours > 0)):
             self._lock.close()
             raise ValueError(f"{self.folder} is of another run; give this one a folder of its own")
         self.index = found or Index(game, 0, False, (), ())

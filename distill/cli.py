@@ -16,28 +16,36 @@ from typing import Any
 import lightning as L
 from jsonargparse import set_parsing_settings
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.strategies import DDPStrategy
 
 from distill import commands, runs
+from distill.checkpoint_file import newest, read_checkpoint
+from distill.checkpoints import Checkpoints, SealedFiles
 from distill.data import ReplayDataModule
 from distill.hours import Gone
 from distill.mistakes import Parser, check_keys, fail, one_line
-from distill.player import Player
+from distill.player import Diverged, Player
 from distill.progress import HourBar, PlayScore
 from distill.report import ScoreTable, report
+from distill.stopping import Signals, Stopped
+from distill.store import write_atomically
 from distill.student import StudentModule
 from distill.teacher import TeacherModule
 
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
-"""Reasons why a file cannot be written that are neither the user's mistake nor ours."""
+FILES_FAIL = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR),
+    *(errno.EIO, errno.ESTALE, errno.ENODEV, errno.ENOTCONN, errno.EMFILE, errno.ENFILE),
+)
+"""Reasons why a file cannot be written or read that are neither the user's mistake nor ours."""
 
 
 class DistillCLI(LightningCLI):
     """`fit` and `validate`, each run with a folder of its own."""
 
     run_dir: Path
+    signals: Signals
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
@@ -56,6 +64,12 @@ class DistillCLI(LightningCLI):
         parser.add_argument(
             "--run_dir", type=str | None, default=None, help="The run's folder; default runs/<name>/<number>."
         )
+        parser.add_argument(
+            "--resume",
+            type=str | None,
+            default=None,
+            help="A run's folder: go on where it stopped, with its config; needs no --config. Only for fit.",
+        )
         parser.link_arguments("data.init_args.game", "model.init_args.game", compute_fn=names_of)
         parser.link_arguments("seed_everything", "data.init_args.seed")
 
@@ -73,18 +87,28 @@ class DistillCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Refuse what would fail later; claim the run's folder."""
         config = self.config[self.subcommand]
-        checkpoint = config.get("ckpt_path")
-        if checkpoint is not None and not Path(checkpoint).is_file():
-            fail(f"ckpt_path {checkpoint} does not exist")
-        if self.subcommand == "fit":
-            hours = config.trainer.max_epochs
-            if hours is not None and hours < 1 and hours != -1:
-                fail(f"trainer.max_epochs is {hours}; it must be 1 simulated hour or more, or -1 for no end")
-            name = Path(config.config[0].relative).stem if config.get("config") else "fit"
-            try:
-                self.run_dir = runs.claim(name, config.run_dir, resuming=checkpoint is not None)
-            except (ValueError, OSError) as error:
-                fail(str(error))
+        if config.resume is not None:
+            if self.subcommand != "fit":
+                fail("resume is for fit; validate takes --ckpt_path")
+            config.run_dir, config.ckpt_path = config.resume, runs.LAST
+        resuming = config.ckpt_path is not None
+        try:
+            if config.ckpt_path == runs.LAST:
+                if config.run_dir is None:
+                    fail(f"ckpt_path is {runs.LAST}, of a run that is not named; give its folder as run_dir")
+                config.ckpt_path = runs.last_checkpoint(Path(config.run_dir))
+            elif resuming and not Path(config.ckpt_path).is_file():
+                fail(f"ckpt_path {config.ckpt_path} does not exist")
+            elif resuming:
+                read_checkpoint(Path(config.ckpt_path))
+            if self.subcommand == "fit":
+                hours = config.trainer.max_epochs
+                if hours is not None and hours < 1 and hours != -1:
+                    fail(f"trainer.max_epochs is {hours}; it must be 1 simulated hour or more, or -1 for no end")
+                name = Path(config.config[0].relative).stem if config.get("config") else "fit"
+                self.run_dir = runs.claim(name, config.run_dir, resuming=resuming)
+        except (ValueError, OSError) as error:
+            fail(str(error))
 
     def instantiate_classes(self) -> None:
         """Build data, model and Trainer; what they refuse is the user's mistake."""
@@ -112,53 +136,47 @@ class DistillCLI(LightningCLI):
         """Add the bar, and for `fit` the run folder's checkpoints and, where the config names no logger, CSV."""
         callbacks: list[Callback] = [HourBar(), PlayScore(), ScoreTable()]
         if self.subcommand == "fit":
-            callbacks.append(
-                ModelCheckpoint(
-                    self.run_dir / "checkpoints",
-                    filename="hour{epoch}",
-                    save_last=True,
-                    save_top_k=1,
-                    save_on_train_epoch_end=True,
-                    auto_insert_metric_name=False,
-                )
-            )
+            callbacks.append(Checkpoints(self.run_dir / "checkpoints", self.signals))
             kwargs["default_root_dir"] = self.run_dir
             if self._get(self.config_init, "trainer").logger in (None, True):
                 kwargs["logger"] = runs.Metrics(self.run_dir)
         else:
             kwargs |= {"logger": False, "enable_checkpointing": False}
         self.trainer_defaults["callbacks"] = callbacks
-        return super().instantiate_trainer(**kwargs)
+        trainer = super().instantiate_trainer(**kwargs)
+        trainer.strategy.checkpoint_io = SealedFiles()
+        return trainer
 
     def _run_subcommand(self, subcommand: str) -> None:
         try:
             super()._run_subcommand(subcommand)
-        except SystemExit as end:
-            if isinstance(end.__context__, KeyboardInterrupt):  # Lightning's answer to it
-                fail(f"interrupted{self.resuming()}", code=130)
-            raise
+        except Stopped as stop:
+            fail(f"interrupted{self.resuming()}", code=stop.code)
+        except Diverged as error:
+            fail(f"{error}{self.resuming(', with another learning rate')}", code=1)
         except Gone as error:
             fail(str(error), code=1)
-        except OSError as error:
-            if error.errno not in NO_ROOM:
+        except Exception as error:
+            if self.signals.asked is not None:  # another process has stopped already, and is missed
+                fail("interrupted", code=128 + self.signals.asked)
+            if not isinstance(error, OSError) or error.errno not in FILES_FAIL:
                 raise
-            fail(f"{error}{self.resuming(' once there is room')}", code=1)
+            fail(f"{error}{self.resuming(', when files can be written there')}", code=1)
 
     def resuming(self, when: str = "") -> str:
-        """Say how this run goes on from its last checkpoint, if it can."""
+        """Say how this run goes on from its last checkpoint."""
         if self.subcommand != "fit":
             return ""
-        config, last = self.run_dir / "config.yaml", self.run_dir / "checkpoints" / "last.ckpt"
-        if not last.is_file():
-            return f"; there is no checkpoint yet, so {self.run_dir} cannot be resumed"
-        return f"; resume with --config {config} --ckpt_path {last} --run_dir {self.run_dir}{when}"
+        begun = newest(self.run_dir / "checkpoints")[0] is not None
+        return f"; {'resume' if begun else 'it has no checkpoint yet; begin again'} with --resume {self.run_dir}{when}"
 
     def before_fit(self) -> None:
         """Say where the run is, and keep its whole config there."""
         if self.trainer.is_global_zero:
-            self._parser("fit").save(
-                self.config["fit"], self.run_dir / "config.yaml", skip_none=False, overwrite=True, multifile=False
-            )
+            config = self.config["fit"].clone()
+            config.resume = config.ckpt_path = None
+            text = self._parser("fit").dump(config, skip_none=False)
+            write_atomically(self.run_dir / runs.CONFIG, text.encode())
             print(f"run: {self.run_dir}")
 
     def after_fit(self) -> None:
@@ -189,7 +207,15 @@ def main(args: list[str] | None = None) -> None:
     args = sys.argv[1:] if args is None else args
     if args and args[0] in commands.COMMANDS:
         return commands.run(args[0], args[1:])
-    args = with_config_of_checkpoint(args)
+    with Signals() as DistillCLI.signals:
+        try:
+            _fit_or_validate(args)
+        except Stopped as stop:
+            fail("interrupted", code=stop.code)
+
+
+def _fit_or_validate(args: list[str]) -> None:
+    args = with_config_of_checkpoint(with_config_of_run(args))
     for config in configs_in(args):
         check_keys(config)
     command = {"parser_mode": "omegaconf+"}
@@ -226,9 +252,21 @@ def with_config_of_checkpoint(args: list[str]) -> list[str]:
     if args[:1] != ["validate"] or configs_in(args):
         return args
     for checkpoint in values_of(args, "--ckpt_path"):
-        config = Path(checkpoint).parent.parent / "config.yaml"
+        config = Path(checkpoint).parent.parent / runs.CONFIG
         if config.is_file():
             return ["validate", "--config", str(config), *args[1:]]
+    return args
+
+
+def with_config_of_run(args: list[str]) -> list[str]:
+    """Give `fit --resume RUN` the config of the run, before what else is on the command line."""
+    if args[:1] != ["fit"]:
+        return args
+    for run in values_of(args, "--resume"):
+        config = Path(run) / runs.CONFIG
+        if not config.is_file():
+            fail(f"{run} holds no {runs.CONFIG}, so there is no run to resume; give the folder of a run")
+        return ["fit", "--config", str(config), *args[1:]]
     return args
 
 
@@ -262,5 +300,7 @@ def quieten() -> None:
         "Be aware that when using `ckpt_path`, callbacks used to create the checkpoint.*",
         # A short hour has fewer blocks than that.
         "The number of training batches .* is smaller than the logging interval.*",
+        # It is: an hour that was broken off goes on with the block that it had come to.
+        "You're resuming from a checkpoint that ended before the epoch ended.*",
     ):
         warnings.filterwarnings("ignore", message=message)

@@ -205,7 +205,8 @@ class ReplayDataModule(L.LightningDataModule):
 
     def on_exception(self, exception: BaseException) -> None:
         """Stop playing."""
-        self.teardown("fit")
+        for experience in self.experiences.values():
+            experience.close(failed=True)
 
     def state_dict(self) -> dict[str, Any]:
         """Keep what it takes to find again the hours that depend on what was learned."""
@@ -230,12 +231,16 @@ class ReplayDataModule(L.LightningDataModule):
         numbers = tuple(range(self.eval_episodes) if numbers is None else numbers)
         return Episodes(game, numbers, self.seed, self.eval_epsilon, self.max_frames)
 
-    def hour(self, hour: int) -> Iterator[Block[Minibatch] | Block[Transitions]]:
+    def hour(self, hour: int, learned_blocks: int = 0) -> Iterator[Block[Minibatch] | Block[Transitions]]:
         """Play and yield one hour.
 
         Args:
             hour: Its number, from 0.
+            learned_blocks: Where a run goes on within the hour, the blocks that it had learned; what was drawn for them
+                is drawn again, without being looked up.
         """
+        if learned_blocks == self.blocks_per_hour:
+            return
         rngs = {game: generator(self.seed, "minibatch", game, self._rank, hour) for game in self.games}
         updates_per_step = self.blocks_per_hour * self.block_updates / self.hour_steps
         memories = {game: experience.memory for game, experience in self.experiences.items()}
@@ -243,8 +248,13 @@ class ReplayDataModule(L.LightningDataModule):
         blocks_per_refill = self.blocks_per_hour // self.refills_per_hour
         for block in range(self.blocks_per_hour):
             if block % blocks_per_refill == 0:
-                self.refill(hour * self.refills_per_hour + block // blocks_per_refill)
+                self.refill(hour * self.refills_per_hour + block // blocks_per_refill, in_the_midst=learned_blocks > 0)
             games = tuple(itertools.islice(whose, self.block_updates))
+            if block < learned_blocks:
+                for game in sorted(set(games)):
+                    rows = games.count(game) * self.batch_size
+                    memories[game].pass_over(rngs[game], rows, 0 if self.teachers else self.n_steps)
+                continue
             rows = {game: self._draw(game, rngs[game], games.count(game)) for game in sorted(set(games))}
             yield Block(rows, games, self.batch_size)
 
@@ -252,16 +262,17 @@ class ReplayDataModule(L.LightningDataModule):
         memory, rows = self.experiences[game].memory, minibatches * self.batch_size
         return memory.minibatch(rng, rows) if self.teachers else memory.transitions(rng, rows, self.n_steps)
 
-    def refill(self, number: int) -> None:
+    def refill(self, number: int, *, in_the_midst: bool = False) -> None:
         """Add an hour of a teacher's play, or a piece of an hour of the trained module's, to the memory of a game.
 
         Where a run goes on in the midst, the teachers' hours before it come first.
 
         Args:
             number: Of the refill, counted from the run's beginning, from 0; the games take turns.
+            in_the_midst: Whether the run goes on within the hour, and part of it has been played.
         """
         if not self.teachers:
-            self._play_on(number)
+            self._play_on(number, in_the_midst)
             return
         for place, experience in enumerate(self.experiences.values()):
             for hour in experience.due((number - place) // len(self.games) + 1):
@@ -280,7 +291,7 @@ class ReplayDataModule(L.LightningDataModule):
         if forget:
             self.experiences[game].forget(hour)
 
-    def _play_on(self, number: int) -> None:
+    def _play_on(self, number: int, in_the_midst: bool) -> None:
         checkpoints = self.trainer.checkpoint_callback
         for place, (game, experience) in enumerate(self.experiences.items()):
             if experience.self_play is None:
@@ -288,16 +299,15 @@ class ReplayDataModule(L.LightningDataModule):
                     self.trainer.lightning_module.policy(game),
                     Path(checkpoints.dirpath).parent / "play" if checkpoints else None,
                     new=number <= place,
+                    in_the_midst=in_the_midst,
                     num_threads=self.num_threads or usable_cores(),
                 )
+            elif number % self.refills_per_hour == 0:
+                experience.self_play.begin_hour()
         experience = self.experiences[self.games[number % len(self.games)]]
         warmup_steps = 0 if experience.self_play.played_steps else self.warmup_steps
         steps = warmup_steps + self.hour_steps // self.refills_per_hour
         experience.remember(experience.self_play.steps(steps, self._tell))
-        hour, piece = divmod(number, self.refills_per_hour)
-        if piece + 1 == self.refills_per_hour:
-            for experience in self.experiences.values():
-                experience.self_play.keep(hour)
 
     def _rules(self, game: str) -> Rules:
         return Rules(
@@ -323,6 +333,8 @@ class _Hour(IterableDataset):
         return self.data.blocks_per_hour
 
     def __iter__(self) -> Iterator[Block]:
-        # A generator, which asks for the epoch when its first block is wanted: where a run goes on, Lightning makes the
-        # iterator while it still counts the last epoch of the checkpoint as not completed.
-        yield from self.data.hour(self.data.trainer.current_epoch)
+        # A generator, which asks for epoch and block when its first block is wanted: where a run goes on, Lightning
+        # makes the iterator while it still counts the last epoch of the checkpoint as not completed.
+        trainer = self.data.trainer
+        learned_blocks = trainer.fit_loop.epoch_loop.batch_progress.current.ready
+        yield from self.data.hour(trainer.current_epoch, learned_blocks)

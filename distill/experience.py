@@ -43,7 +43,7 @@ class Experience:
         """The teacher's play, where there is a teacher."""
         self.self_play: SelfPlay | None = None
         """The trained module's, where there is none."""
-        self._state: dict[str, Any] = {"kept": [], "played_steps": 0, "students": {}}
+        self._state: dict[str, Any] = {"kept": [], "hour_begin": 0, "students": {}}
         self._totals = np.full(rules.num_envs, np.nan)
         self._hours: int | None = None
         self._since = 0
@@ -74,26 +74,38 @@ class Experience:
             student=student if min(self.rules.beta.values) < 1 else None,
         )
 
-    def play_itself(self, policy: Policy, folder: Path | None, *, new: bool, num_threads: int) -> None:
-        """Have the trained module play, going on from what was kept of it; see `distill.self_play.SelfPlay`."""
-        if not new and not self._state["kept"]:
+    def play_itself(
+        self, policy: Policy, folder: Path | None, *, new: bool, in_the_midst: bool, num_threads: int
+    ) -> None:
+        """Have the trained module play, going on from what was kept of it; see `distill.self_play.SelfPlay`.
+
+        Args:
+            policy: The module's.
+            folder: Of its files.
+            new: Whether there may be nothing to go on from.
+            in_the_midst: Whether the run goes on within an hour, whose play then comes once more.
+            num_threads: For the environments.
+        """
+        kept = self._state["kept"]
+        if not (new or kept) or "hour_begin" not in self._state:
             raise Gone("this checkpoint does not say what its run had played and remembered; begin a new run")
         self.self_play = SelfPlay(
             self.rules,
             policy,
             folder,
             memory_length=self.memory.length,
-            played_steps=self._state["played_steps"],
-            kept=self._state["kept"],
+            kept=kept,
+            hour_begin=self._state["hour_begin"] if in_the_midst or not kept else kept[-1][1],
             num_threads=num_threads,
         )
-        for steps in self.self_play.remembered:
-            self.remember(steps)
+        if self.self_play.remembered is not None:
+            self.remember(self.self_play.remembered)
 
     def state_dict(self) -> dict[str, Any]:
-        """Say what it takes to find again the hours that depend on what was learned."""
+        """Say what it takes to find again the hours that depend on what was learned, and keep them as files."""
         if self.self_play is not None:
-            self._state |= {"kept": list(self.self_play.kept), "played_steps": self.self_play.played_steps}
+            self.self_play.keep()
+            self._state |= {"kept": list(self.self_play.kept), "hour_begin": self.self_play.hour_begin}
         if self.recording is not None:
             self._state |= {"students": dict(self.recording.student_digests)}
         return self._state
@@ -117,9 +129,10 @@ class Experience:
             self._totals += rewards
             self.scores.extend(score for score in self._totals[ended].tolist() if not math.isnan(score))
 
-    def close(self) -> None:
-        """Stop playing; the state stays."""
-        self.state_dict()
+    def close(self, *, failed: bool = False) -> None:
+        """Stop playing; the state stays, unless something has failed."""
+        if not failed:
+            self.state_dict()
         for play in (self.recording, self.self_play):
             if play is not None:
                 play.close()

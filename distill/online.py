@@ -1,7 +1,6 @@
 """Online distillation with one command: a teacher that learns, and its students, each a run of `fit` of its own."""
 
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -23,6 +22,7 @@ from distill.best import read_index
 from distill.curves import report
 from distill.mistakes import fail
 from distill.progress import LINE_SECONDS_VARIABLE
+from distill.stopping import Signals, Stopped
 
 POLL_SECONDS = 0.2
 LINE_SECONDS = 5
@@ -93,9 +93,9 @@ class Run:
         return lines
 
     def ask_to_stop(self) -> None:
-        """Do to it what Ctrl-C does."""
+        """Have it write a checkpoint and end; Ctrl-C might be ignored, as it is in a script's background."""
         if self.running:
-            self._process.send_signal(signal.SIGINT)
+            self._process.terminate()
 
     def stop(self) -> None:
         """Wait until it has stopped, which it was asked to; not for long."""
@@ -156,17 +156,17 @@ def online(
     print(f"run: {folder}")
     for run in (learner, *students):
         print(f"{run.name}: OMP_NUM_THREADS={environment['OMP_NUM_THREADS']} {' '.join(run.command)}")
-    signal.signal(signal.SIGTERM, _interrupted)
     try:
-        _attend(learner, students, environment)
-    except KeyboardInterrupt as interrupt:
-        code = 128 + (interrupt.args[0] if interrupt.args else signal.SIGINT)
-        fail(f"interrupted; {folder}/*.log end with how each run goes on", code=code)
-    finally:
-        for run in (learner, *students):
-            run.ask_to_stop()
-        for run in (learner, *students):
-            run.stop()
+        with Signals():
+            try:
+                _attend(learner, students, environment)
+            finally:
+                for run in (learner, *students):
+                    run.ask_to_stop()
+                for run in (learner, *students):
+                    run.stop()
+    except Stopped as stop:
+        fail(f"interrupted; {folder}/*.log end with how each run goes on", code=stop.code)
     for run in (learner, *students):
         if run.code:
             fail(f"{run.name} failed: {run.last.removeprefix('error: ')}", code=1)
@@ -221,7 +221,3 @@ def _shown(everyone: Sequence[Run]) -> Table:
     for run in everyone:
         table.add_row(run.name, run.last or "waits for the teacher's first network")
     return table
-
-
-def _interrupted(number: int, _: Any) -> None:
-    raise KeyboardInterrupt(number)

@@ -18,6 +18,10 @@ from distill.rollout import Policy, greedy_in
 from distill.schedule import Schedule
 
 
+class Diverged(Exception):
+    """Learning has led to numbers that mean nothing."""
+
+
 class Player(L.LightningModule):
     """A network that plays a game and learns in blocks of updates.
 
@@ -76,6 +80,9 @@ class Player(L.LightningModule):
 
         Returns:
             The mean loss.
+
+        Raises:
+            Diverged: where a loss is infinite or not a number.
         """
         optimizer = self.optimizers()
         losses = []
@@ -88,7 +95,12 @@ class Player(L.LightningModule):
             # first minibatch and use them, stale, for the others.
             torch.clear_autocast_cache()
             losses.append(loss.detach())
-        return torch.stack(losses).mean()
+        of_all = torch.stack(losses)
+        wrong = (~of_all.isfinite()).nonzero().flatten().tolist()
+        if wrong:
+            number = self.global_step - len(losses) + wrong[0] + 1
+            raise Diverged(f"the loss of update {number}, in hour {self.trainer.current_epoch}, is {of_all[wrong[0]]}")
+        return of_all.mean()
 
     def log_block(self, **metrics: Float[Tensor, ""]) -> None:
         """Log what a block brought, at the number of updates taken."""

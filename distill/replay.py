@@ -154,6 +154,13 @@ class Steps:
             lost_life=np.empty(shape, bool),
         )
 
+    def __len__(self) -> int:
+        """Count the steps of each environment."""
+        return len(self.frames)
+
+    def __getitem__(self, times: slice) -> "Steps":
+        return Steps(**{one.name: getattr(self, one.name)[times] for one in fields(self)})
+
     @classmethod
     def joined(cls, pieces: Sequence["Steps"]) -> "Steps":
         """Join stretches that directly follow each other."""
@@ -243,6 +250,10 @@ class Memory:
             following=self._observations(times + n_steps, envs),
             game=self.game,
         )
+
+    def pass_over(self, rng: np.random.Generator, rows: int, n_steps: int = 0) -> None:
+        """Take as much from a generator as `minibatch` does, or `transitions`, without looking anything up."""
+        self._draw(rng, rows, n_steps)
 
     def _draw(self, rng: np.random.Generator, rows: int, ahead: int) -> tuple[np.ndarray, np.ndarray]:
         oldest, newest = max(0, self._written - self.length), self._written - ahead

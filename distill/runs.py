@@ -1,15 +1,25 @@
 """A run's folder: `runs/<name>/<number>`, claimed before anything is written and given back if nothing was."""
 
 import csv
+import io
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.loggers.logger import rank_zero_experiment
+
+from distill.checkpoint_file import newest
+from distill.store import write_atomically
 
 RUN_DIR_VARIABLE = "DISTILL_RUN_DIR"
 """Tells the processes that a Trainer starts which folder the first one claimed."""
+CONFIG = "config.yaml"
+"""Of a run, everything resolved."""
+LAST = "last"
+"""As a checkpoint's path, the newest whole one of the run."""
 
 
 def claim(name: str, run_dir: str | None, *, resuming: bool) -> Path:
@@ -30,6 +40,20 @@ def claim(name: str, run_dir: str | None, *, resuming: bool) -> Path:
     return folder
 
 
+def last_checkpoint(run: Path) -> str | None:
+    """Find a run's newest whole checkpoint; say what is wrong with one that is newer.
+
+    Raises:
+        ValueError: where there are checkpoints, but none is whole.
+    """
+    found, wrong = newest(run / "checkpoints")
+    if found is None and wrong:
+        raise ValueError(f"{wrong[0]}, and there is no other; begin a new run")
+    for reason in wrong:
+        print(f"{reason}; taking {found}", file=sys.stderr)
+    return None if found is None else str(found)
+
+
 def give_back(folder: Path) -> None:
     """Remove a claimed folder, and its parents, as far as they are empty."""
     for place in (folder, *folder.parents[:2]):
@@ -47,17 +71,52 @@ class Metrics(CSVLogger):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder, name="", version="")
-        file = folder / "metrics.csv"  # which Lightning's logger would delete
-        self._before = list(csv.DictReader(file.read_text().splitlines())) if file.is_file() else []
+        self._file = folder / "metrics.csv"
+        self._before = list(csv.DictReader(self._file.read_text().splitlines())) if self._file.is_file() else []
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> "_Rows":
+        """What holds the rows."""
+        self._experiment = self._experiment or _Rows(self._file)
+        return self._experiment
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, Any], step: int | None = None) -> None:
-        """Log; the first time, put back what was written before that step."""
+        """Log; the first time, put back what was written before that step, or at it but of other metrics."""
         for row in self._before:
-            if step is None or int(float(row["step"])) < step:
-                self.experiment.log_metrics({name: value for name, value in row.items() if value}, int(row["step"]))
+            had = {name: value for name, value in row.items() if value}
+            at = int(had.pop("step"))
+            if step is None or at < step or (at == step and not set(had) & set(metrics)):
+                self.experiment.log_metrics(had, at)
         self._before.clear()
         super().log_metrics(metrics, step)
+
+
+class _Rows:
+    """All rows of a file, which is only ever replaced whole."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._rows: list[dict[str, Any]] = []
+        self._saved = 0
+
+    def log_hparams(self, params: dict[str, Any]) -> None:
+        """The run's config says it all."""
+
+    def log_metrics(self, metrics: dict[str, Any], step: int) -> None:
+        """Add a row."""
+        self._rows.append({**metrics, "step": step})
+
+    def save(self) -> None:
+        """Write the file, if there is news."""
+        if len(self._rows) > self._saved:
+            text = io.StringIO()
+            writer = csv.DictWriter(text, sorted(set().union(*self._rows)), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(self._rows)
+            write_atomically(self._file, text.getvalue().encode())
+            self._saved = len(self._rows)
 
 
 def _number(parent: Path) -> Path:
@@ -77,8 +136,5 @@ def _named(folder: Path, resuming: bool) -> Path:
         raise ValueError(f"run_dir {folder} is a file; give a new folder")
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()) and not resuming:
-        raise ValueError(
-            f"run_dir {folder} is not empty; give a new folder, or resume with "
-            f"--ckpt_path {folder / 'checkpoints' / 'last.ckpt'}"
-        )
+        raise ValueError(f"run_dir {folder} is not empty; give a new folder, or resume with --resume {folder}")
     return folder

@@ -98,7 +98,7 @@ class TeacherModule(Player):
         """Score the network that the run begins with, where the best are kept."""
         if self.score_every_hours is None or not self.trainer.is_global_zero:
             return
-        self.best = BestNetworks(Path(self.trainer.default_root_dir), self.games[0], self.trainer.current_epoch)
+        self.best = BestNetworks(Path(self.trainer.default_root_dir), self.games[0], self.trainer.global_step)
         if self.best.is_new(0):
             self._score(0)
 

@@ -13,6 +13,7 @@ from safetensors.torch import save
 from torch import nn
 
 from distill import foreign
+from distill.checkpoint_file import read_checkpoint
 from distill.networks import DQN, SHARED, Network
 from distill.packing import HEADER
 from distill.store import write_atomically
@@ -114,7 +115,9 @@ def _read(path: Path, game: str | None) -> tuple[dict[str, Any], dict[str, torch
     if safetensors:
         return _read_file(path)
     content = foreign.opened(path)
-    return foreign.converted(content, game) if isinstance(content, foreign.Content) else _of_checkpoint(content)
+    if isinstance(content, foreign.Content):
+        return foreign.converted(content, game)
+    return _of_checkpoint(read_checkpoint(path))
 
 
 def _read_file(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:

@@ -11,6 +11,7 @@ import pytest
 import torch
 import yaml
 
+from distill.checkpoint_file import newest
 from distill.cli import main
 from distill.weights import load_network
 
@@ -76,11 +77,15 @@ def test_validate_scores_a_checkpoint_without_being_told_its_config(fit, workdir
     assert f"pong: {expected:.1f} (" in capsys.readouterr().out
 
 
-def test_a_run_goes_on_from_its_checkpoint(fit, workdir):
-    """`--ckpt_path` in the run's own folder ends as the run that was never stopped: in weights and in metrics."""
+def test_a_run_goes_on_from_its_checkpoint(fit, workdir, capsys):
+    """`--resume` needs no config and ends as the run that was never stopped: in weights and in metrics."""
     fit("--run_dir", "whole", "--trainer.max_epochs", "3")
     fit("--run_dir", "parts", "--trainer.max_epochs", "2")
-    fit("--run_dir", "parts", "--ckpt_path", "parts/checkpoints/last.ckpt", "--trainer.max_epochs", "3")
+    damaged = workdir / "parts" / "checkpoints" / "last.ckpt"  # the one before is of the hour's last update
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    main(["fit", "--resume", "parts", "--trainer.max_epochs", "3"])
+    assert f"{damaged.relative_to(workdir)} is no checkpoint of this project (it is cut" in capsys.readouterr().err
+    assert newest(damaged.parent) == (damaged, [])
     files = [workdir / run / "student.safetensors" for run in ("whole", "parts")]
     whole, parts = (load_network(str(file))[0].state_dict() for file in files)
     assert all(torch.equal(tensor, parts[name]) for name, tensor in whole.items())
@@ -138,6 +143,9 @@ def test_interpolation_follows_the_command_line(workdir, capsys):
         (["--model", "nowhere.Mine"], "No module named 'nowhere'"),
         (["--model.network", "net9"], "choose one of dqn, net1, net2, net3"),
         (["--ckpt_path", "none.ckpt"], "none.ckpt does not exist"),
+        (["--ckpt_path", "last"], "give its folder as run_dir"),
+        (["--ckpt_path", "conf/debug.yaml"], "conf/debug.yaml is no checkpoint of this project"),
+        (["--resume", "nowhere"], "nowhere holds no config.yaml"),
         (["--config", "none.yaml"], "File does not exist"),
     ],
 )
@@ -169,10 +177,11 @@ def test_a_full_disk_stops_the_run_where_it_can_go_on(fit, workdir, monkeypatch,
         fit("--run_dir", "mine", "--data.overlap", "false")
     assert stop.value.code == 1
     (message,) = capsys.readouterr().err.splitlines()[-1:]
-    assert message.startswith("error: [Errno 28] No space left on device; resume with --config mine/config.yaml ")
+    end = "resume with --resume mine, when files can be written there"
+    assert message == f"error: [Errno 28] No space left on device; {end}"
     assert len(list((workdir / "mine" / "hours").iterdir())) == 2  # the first hour, and the locks
     monkeypatch.setattr(os, "fsync", real)
-    main(["fit", *message.split("resume with ")[1].removesuffix(" once there is room").split()])
+    main(["fit", "--resume", "mine"])
     assert (workdir / "mine" / "scores.json").is_file()
 
 

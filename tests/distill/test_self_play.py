@@ -51,18 +51,18 @@ def test_a_learning_teacher_goes_on_with_the_same_bits(learn, tmp_path, game, ch
 
 
 def test_only_what_is_remembered_is_kept(learn, tmp_path):
-    """An hour's file goes when the checkpoint before the present one does not name it either."""
-    learn("run", 6)
-    # 180 steps of each environment and three more are remembered, 120 are an hour: two hours; one more for a kill.
+    """A file goes when the two checkpoints before the present one do not name it either."""
+    learn("run", 7)
+    # 180 steps of each environment and three more are remembered, 120 are an hour: two hours before the present one.
     assert sorted(path.name for path in (tmp_path / "run" / "play").iterdir()) == [
-        f"pong-0-{hour:04}.hour" for hour in (3, 4, 5)
+        f"pong-0-{begin:09}-{begin + 120:09}.hour" for begin in (250, 370, 490, 610, 730)
     ]
 
 
 def test_without_its_memory_it_does_not_go_on(learn, tmp_path):
     """A memory that is gone or damaged is named; a teacher that forgot everything would unlearn to play."""
     learn("run", 2)
-    lost = tmp_path / "run" / "play" / "pong-0-0001.hour"
+    lost = tmp_path / "run" / "play" / "pong-0-000000130-000000250.hour"
     content = lost.read_bytes()
     for damaged in (content[:-1], content[:100] + b"?" + content[101:]):
         lost.write_bytes(damaged)
