@@ -17,6 +17,7 @@ from ale_py import roms
 from jaxtyping import Bool, Int, Int32, Int64, UInt8
 
 from distill import checks, protocol
+from distill.watchdog import Watch
 
 MAX_SEED = 2**31 - 1
 """Seeds of an environment are below this."""
@@ -188,6 +189,7 @@ class Atari:
             full_action_space=False,
         )
         self._noops = np.zeros(num_envs, np.int32)
+        self._watch = Watch(f"environments of {game}")
 
     def restart(
         self, seeds: Int64[np.ndarray, " M"], which: Bool[np.ndarray, " N"] | None = None
@@ -202,7 +204,8 @@ class Atari:
             The observations of all environments.
         """
         options = None if which is None else {"reset_mask": which}
-        observations, info = self._envs.reset(seed=seeds, options=options)
+        with self._watch:
+            observations, info = self._envs.reset(seed=seeds, options=options)
         idled = info["episode_frame_number"]
         self._noops = idled if which is None else np.where(which, idled, self._noops)
         return observations
@@ -250,10 +253,12 @@ class Atari:
             Observations, rewards, whether the episode ended with this step, and lives left.
 
         Raises:
-            ValueError: for an action that the game does not have (the native environment would wait for ever).
+            ValueError: for an action that the game does not have (the native environment would wait for ever), and
+                after a fork.
         """
         check_actions(self.game, actions)
-        observations, rewards, terminated, truncated, info = self._envs.step(actions)
+        with self._watch:
+            observations, rewards, terminated, truncated, info = self._envs.step(actions)
         return observations, rewards, terminated | truncated, info["lives"]
 
     def close(self) -> None:

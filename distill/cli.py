@@ -25,7 +25,7 @@ from distill.checkpoint_file import newest, read_checkpoint
 from distill.checkpoints import Checkpoints, SealedFiles
 from distill.data import ReplayDataModule
 from distill.hours import Gone
-from distill.mistakes import Parser, check_keys, fail, one_line
+from distill.mistakes import Parser, allow_classes, check_keys, fail, one_line
 from distill.player import Diverged, Player
 from distill.progress import HourBar, PlayScore
 from distill.report import ScoreTable, report
@@ -203,6 +203,7 @@ def main(args: list[str] | None = None) -> None:
     """
     quieten()
     Parser.options_of = (ReplayDataModule, StudentModule, TeacherModule, L.Trainer)
+    allow_classes()
     set_parsing_settings(omegaconf_absolute_to_relative_paths=True)
     args = sys.argv[1:] if args is None else args
     if args and args[0] in commands.COMMANDS:

@@ -40,9 +40,15 @@ class Process:
         except OSError:
             raise ValueError(DEAD) from None
 
-    def answer(self) -> Any:
-        """Wait for what the function returns, or raise what it raises."""
+    def answer(self, patience: float | None = None) -> Any:
+        """Wait for what the function returns, or raise what it raises.
+
+        Args:
+            patience: For how many seconds; None waits for as long as the process lives.
+        """
         try:
+            if not self._pipe.poll(patience):
+                raise ValueError(f"a process that emulates games has not answered for {patience:g} seconds")
             answer = self._pipe.recv()
         except (EOFError, OSError):
             raise ValueError(DEAD) from None

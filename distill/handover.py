@@ -18,6 +18,7 @@ from distill import protocol
 from distill.atari import check_actions, legal_actions, num_actions, usable_cores
 from distill.emulators import Process, hand_over, step
 from distill.starts import Starts
+from distill.watchdog import PATIENCE_SECONDS
 
 
 class HandedOver:
@@ -96,19 +97,21 @@ class HandedOver:
         self._stack = np.roll(self._stack, -1, axis=1)  # a new array: the one given before stays as it is
         legal = self._legal[actions]
         ask = lambda envs: ((envs // self._num_processes).tolist(), legal[envs].tolist(), self.max_frames)  # noqa: E731
-        for envs, stepped in self._everywhere(step, ask):
+        for envs, stepped in self._everywhere(step, ask, PATIENCE_SECONDS):
             self._stack[envs, -1], rewards[envs], ended[envs], self._lives[envs] = stepped
         self._over |= ended
         return self._stack, rewards, ended, self._lives.copy()
 
-    def _everywhere(self, call: Callable, ask: Callable[[np.ndarray], tuple]) -> list[tuple[np.ndarray, Any]]:
+    def _everywhere(
+        self, call: Callable, ask: Callable[[np.ndarray], tuple], patience: float | None = None
+    ) -> list[tuple[np.ndarray, Any]]:
         """Have each process work for those of its environments that are not over; return these, and what it gave."""
         shares = [np.arange(first, self.num_envs, self._num_processes) for first in range(self._num_processes)]
         shares = [share[~self._over[share]] for share in shares]
         asked = [(share, process) for share, process in zip(shares, self._processes, strict=True) if len(share)]
         for share, process in asked:
             process.ask(call, *ask(share))
-        return [(share, process.answer()) for share, process in asked]
+        return [(share, process.answer(patience)) for share, process in asked]
 
     def close(self) -> None:
         """End the processes."""

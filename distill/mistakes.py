@@ -4,9 +4,11 @@ import difflib
 import inspect
 import re
 import sys
+from pathlib import Path
 from typing import NoReturn
 
 import yaml
+from jsonargparse import set_parsing_settings
 from lightning.pytorch.cli import LightningArgumentParser
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from omegaconf import OmegaConf
@@ -15,6 +17,9 @@ _NOISE = re.compile(
     r"Does not validate against any of the Union|Subtypes: |Errors:$|Given value|Expected a <class 'NoneType'>"
     r"|Expected a path but|Type collections\.abc\.Callable"
 )
+ALLOWED = ("distill", "callbacks", "lightning", "torch")
+"""Where the classes are that any config may name."""
+_DENIED = re.compile(r"Importing '([\w.]+)' is not allowed, denied by .*? to allow it\.")
 
 
 def fail(message: str, code: int = 2) -> NoReturn:
@@ -29,11 +34,23 @@ def one_line(message: str) -> str:
     lines = (line.strip().removeprefix("- ") for line in message.splitlines())
     kept = [line for line in lines if line and not _NOISE.match(line)]
     kept = [re.sub(r"Expected a <class '(\w+)'>\.?", r"expected \1.", line) for line in kept]
+    allowed = f"{', '.join(ALLOWED)} and modules of the working directory"
+    kept = [_DENIED.sub(rf"'\1' is not allowed in a config; allowed are classes of {allowed}.", line) for line in kept]
     kept = [re.sub(r"Expected a typing\.Literal\[(.*)\]", r"one of \1;", line) for line in kept]
     given = re.search(r"Given value: (['\w.+-]+)$", message.strip())
     if given:
         kept.append(f"got {given[1]}")
     return " ".join(kept) or message
+
+
+def allow_classes() -> None:
+    """Let configs name classes of ours, of Lightning, of PyTorch and of the working directory, and no others.
+
+    What another name stands for is not even imported.
+    """
+    here = {path.stem for path in Path.cwd().iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()}
+    own = {name for name in here - sys.stdlib_module_names if name.isidentifier()}
+    set_parsing_settings(import_path_denylist=["*"], import_path_allowlist=sorted({*ALLOWED, *own}))
 
 
 def check_keys(config: str) -> None:

@@ -140,7 +140,13 @@ def test_interpolation_follows_the_command_line(workdir, capsys):
         (["--data.memory_hours", "0"], "it must be above 0"),
         (["--data.hour_steps", "0"], "it must be 1 or more"),
         (["--seed_everything=-4"], "it must be between 0 and"),
-        (["--model", "nowhere.Mine"], "No module named 'nowhere'"),
+        (["--model", "nowhere.Mine"], "'nowhere.Mine' is not allowed in a config"),
+        (["--model", "mine.Mine"], "Problem with given class_path 'mine.Mine'"),
+        (
+            ["--model", "subprocess.Popen"],
+            "'subprocess.Popen' is not allowed in a config; allowed are classes of distill",
+        ),
+        (["--trainer.logger", "antigravity.Logger"], "'antigravity.Logger' is not allowed in a config"),
         (["--model.network", "net9"], "choose one of dqn, net1, net2, net3"),
         (["--ckpt_path", "none.ckpt"], "none.ckpt does not exist"),
         (["--ckpt_path", "last"], "give its folder as run_dir"),
@@ -151,8 +157,10 @@ def test_interpolation_follows_the_command_line(workdir, capsys):
 )
 def test_a_mistake_is_one_line(fit, workdir, capsys, args, reason):
     """A mistake prints one line that says what is wrong and what is allowed, exits with 2 and leaves nothing behind."""
+    (workdir / "mine.py").touch()
     with pytest.raises(SystemExit) as stop:
         fit(*args)
+    (workdir / "mine.py").unlink()
     assert stop.value.code == 2
     out, err = capsys.readouterr()
     assert out == ""
