@@ -5,6 +5,7 @@ which simulated hour. What the index says of an hour that has passed never chang
 """
 
 import copy
+import hashlib
 import json
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -21,6 +22,8 @@ from distill.weights import digest, find, load_network, load_teacher, save_netwo
 FOLDER = "best"
 """Of these files, in the run's folder."""
 INDEX = "index.json"
+CHECKSUM = "sha256"
+"""In the index, of the rest of it."""
 
 
 class Entry(NamedTuple):
@@ -61,6 +64,8 @@ def read_index(run: Path) -> Index | None:
     path = run / FOLDER / INDEX
     try:
         content = json.loads(path.read_text())
+        if content.pop(CHECKSUM, None) not in (None, _checksum(content)):  # older ones have none
+            raise ValueError("its checksum is wrong")
         entries = tuple(Entry(**entry) for entry in content["entries"])
         scores = tuple((hour, score) for hour, score in content["scores"])
         index = Index(**{**content, "entries": entries, "scores": scores})
@@ -68,7 +73,7 @@ def read_index(run: Path) -> Index | None:
             raise ValueError("it has no network of hour 0")
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"{path} is no index of best networks ({str(error).splitlines()[0]})") from error
     return index
 
@@ -84,6 +89,10 @@ def read_network(run: Path, entry: Entry, game: str) -> DQN:
     if digest(network) != entry.digest:
         raise ValueError(f"{path} is not the network that {run / FOLDER / INDEX} names")
     return network
+
+
+def _checksum(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 class BestNetworks:
@@ -155,6 +164,7 @@ class BestNetworks:
     def _replace(self, index: Index) -> None:
         self.index = index
         content = {**index._asdict(), "entries": [entry._asdict() for entry in index.entries]}
+        content[CHECKSUM] = _checksum(content)
         write_atomically(self.folder / INDEX, (json.dumps(content, indent=2) + "\n").encode())
 
 

@@ -44,8 +44,13 @@ class Hour(NamedTuple):
 
     @classmethod
     def from_bytes(cls, content: bytes) -> "Hour":
-        """Undo `to_bytes`, bit for bit."""
+        """Undo `to_bytes`, bit for bit.
+
+        Raises:
+            ValueError: for what it did not give.
+        """
         arrays, _ = unpack(content)
+        _check(arrays)
         shape = arrays["frame_sizes"].shape
         ends = np.cumsum(arrays["frame_sizes"].ravel(), dtype=np.int64).tolist()
         packed = arrays["frames"].tobytes()
@@ -58,3 +63,26 @@ class Hour(NamedTuple):
         )
         taken = np.split(arrays["open_actions"].astype(np.int64), np.cumsum(arrays["open_lengths"])[:-1])
         return cls(steps, Unfinished(int(arrays["begun_episodes"][0]), arrays["open_episodes"], taken))
+
+
+def _check(arrays: dict[str, np.ndarray]) -> None:
+    """Refuse arrays that do not belong together."""
+    kinds = {"labels": "f4", "rewards": "i4", "ended": "?", "first": "?", "lost_life": "?", "actions": "u1"}
+    kinds |= {"frames": "u1", "frame_sizes": "u2"}
+    kinds |= {"begun_episodes": "i8", "open_episodes": "i8", "open_actions": "u1", "open_lengths": "i8"}
+    wrong = [name for name, kind in kinds.items() if name not in arrays or arrays[name].dtype != np.dtype(kind)]
+    if wrong:
+        raise ValueError(f"its {', '.join(wrong)} are missing, or of another type")
+    shape, lengths = arrays["frame_sizes"].shape, arrays["open_lengths"]
+    fitting = (
+        len(shape) == 2
+        and all(arrays[name].shape == shape for name in ("actions", *PLAIN) if name != "labels")
+        and arrays["labels"].shape[:-1] == shape
+        and arrays["frames"].shape == (arrays["frame_sizes"].sum(dtype=np.int64),)
+        and arrays["begun_episodes"].shape == (1,)
+        and arrays["open_episodes"].shape == lengths.shape == shape[1:]
+        and (lengths >= 0).all()
+        and arrays["open_actions"].shape == (lengths.sum(),)
+    )
+    if not fitting:
+        raise ValueError("the shapes of its arrays do not belong together")

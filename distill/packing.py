@@ -5,6 +5,7 @@ from typing import Any
 
 import cramjam
 import numpy as np
+from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 ZSTD_LEVEL = 3
@@ -18,7 +19,18 @@ def pack(arrays: dict[str, np.ndarray], header: dict[str, Any]) -> bytes:
 
 
 def unpack(packed: bytes) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Undo `pack`, bit for bit."""
-    content = bytes(cramjam.zstd.decompress(packed))
-    header_size = int.from_bytes(content[:8], "little")
-    return load(content), json.loads(json.loads(content[8 : 8 + header_size])["__metadata__"][HEADER])
+    """Undo `pack`, bit for bit.
+
+    Raises:
+        ValueError: for what `pack` did not give.
+    """
+    try:
+        content = bytes(cramjam.zstd.decompress(packed))
+        header_size = int.from_bytes(content[:8], "little")
+        arrays = load(content)
+        header = json.loads(json.loads(content[8 : 8 + header_size])["__metadata__"][HEADER])
+        if not isinstance(header, dict):
+            raise ValueError(f"its header is a {type(header).__name__}")
+    except (cramjam.DecompressionError, SafetensorError, KeyError, TypeError, OverflowError, RecursionError) as error:
+        raise ValueError(f"its content is damaged ({str(error).splitlines()[0]})") from error
+    return arrays, header

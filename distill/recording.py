@@ -184,7 +184,7 @@ class Recording:
         while first > self._stand[0] and not self.store.path(self.name(first)).exists():
             first -= 1
         for one in range(first, hour + 1):
-            found = Hour.from_bytes(self.store.get(self.name(one), functools.partial(self._play, one, on_step)))
+            found = self.store.get(self.name(one), functools.partial(self._play, one, on_step), Hour.from_bytes)
             self._stand = one + 1, found.stand
         if hour >= self.keep_hours:
             self.store.release(self.name(hour - self.keep_hours))

@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from distill import checks
-from distill.atari import ALL_ACTIONS, Cartridge, rom_md5
+from distill.atari import ALL_ACTIONS, MAX_SEED, Cartridge, rom_md5
 from distill.packing import pack, unpack
 from distill.randomness import generator
 from distill.store import seal, unseal, write_atomically
@@ -123,9 +123,9 @@ class Starts:
         """
         try:
             arrays, header = unpack(unseal(Path(path).read_bytes()))
-            screens: list[str] = header.pop("screens")
+            screens = _checked(arrays, header)
             actions = np.split(arrays["actions"], np.cumsum(arrays["frames"])[:-1])
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
             raise ValueError(
                 f"{path} is no whole file of starts ({reason}); allowed are those that `import-starts` and "
@@ -134,6 +134,29 @@ class Starts:
         if game not in (None, header["game"]):
             raise ValueError(f"{path} holds starts of {header['game']}; starts of {game} are needed")
         return cls(**header, starts=tuple(itertools.starmap(Start, zip(actions, screens, strict=True))))
+
+
+def _checked(arrays: dict[str, np.ndarray], header: dict[str, Any]) -> list[str]:
+    """Refuse a file's content where its parts do not belong together; take its screens out of the header."""
+    kinds = {"game": str, "player": str, "human": bool, "licence": str, "seed": int, "rom_md5": str, "ale_py": str}
+    kinds |= {"screens": list}
+    wrong = [name for name, kind in kinds.items() if type(header.get(name)) is not kind]
+    if wrong or set(header) != set(kinds):
+        raise ValueError(f"its header has {', '.join(sorted(header)) or 'nothing'}")
+    checks.between(0, MAX_SEED - 1, seed=header["seed"])
+    screens, actions, frames = header.pop("screens"), arrays.get("actions"), arrays.get("frames")
+    fitting = (
+        actions is not None
+        and frames is not None
+        and (actions.dtype, frames.dtype, frames.ndim) == (np.uint8, np.int64, 1)
+        and len(frames) == len(screens)
+        and all(isinstance(screen, str) for screen in screens)
+        and (frames > 0).all()
+        and actions.shape == (frames.sum(),)
+    )
+    if not fitting:
+        raise ValueError("its actions and screens do not belong together")
+    return screens
 
 
 def screen_hash(screen: UInt8[np.ndarray, "210 160"]) -> str:

@@ -11,10 +11,11 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO
+from typing import IO, TypeVar
 
 import portalocker
 
+Content = TypeVar("Content")
 SUFFIX = ".hour"
 EVICTION = "eviction"
 """The lock of whoever removes files: two at once would trip over each other's."""
@@ -72,22 +73,24 @@ class Store:
         """Say where the file of a name is, or would be."""
         return self.folder / (name + SUFFIX)
 
-    def get(self, name: str, make: Callable[[], bytes]) -> bytes:
+    def get(self, name: str, make: Callable[[], bytes], read: Callable[[bytes], Content] = bytes) -> Content:
         """Read a file, or make it where it is missing or damaged, and hold it until `release`.
 
         Args:
             name: What its content depends on.
             make: Gives the content. While it works, others that want this file wait.
+            read: Takes the content apart; raises a `ValueError` where it is damaged.
         """
         path = self.path(name)
         with self._alone_with(name):
-            content = self._read(path)
-            if content is None:
+            found = self._read(path, read)
+            if found is None:
                 content = make()
                 write_atomically(path, seal(content))
+                found = read(content)
             self._hold(name)
         self._evict()
-        return content
+        return found
 
     def release(self, name: str) -> None:
         """Let a file go: from now on it may be evicted."""
@@ -111,9 +114,9 @@ class Store:
             portalocker.lock(lock, portalocker.LockFlags.EXCLUSIVE)
         return lock
 
-    def _read(self, path: Path) -> bytes | None:
+    def _read(self, path: Path, read: Callable[[bytes], Content]) -> Content | None:
         try:
-            return unseal(path.read_bytes())
+            return read(unseal(path.read_bytes()))
         except FileNotFoundError:
             return None
         except ValueError as error:

@@ -19,6 +19,8 @@ from distill.packing import HEADER
 from distill.store import write_atomically
 
 INPUT = "uint8 [B, 4, 84, 84], grey, oldest frame first, zeros before an episode's start; divided by 255 inside"
+CHECKSUM = "sha256"
+"""Beside the header, where it is not missing as in older files."""
 
 
 def shipped() -> dict[str, Path]:
@@ -53,7 +55,17 @@ def network_bytes(network: Network, header: dict[str, Any], dtype: torch.dtype =
     full = {**header, "widths": list(network.widths), "num_actions": network.num_actions, "input": INPUT}
     if "atoms" in tensors:
         full["atoms"] = len(tensors["atoms"])
-    return save(tensors, metadata={HEADER: json.dumps(full)})
+    text = json.dumps(full)
+    return save(tensors, metadata={HEADER: text, CHECKSUM: _checksum(text, tensors)})
+
+
+def _checksum(header: str, tensors: dict[str, torch.Tensor]) -> str:
+    """Hash all that a file holds: its header, and names, types, shapes and values of its tensors."""
+    content = hashlib.sha256(header.encode())
+    for name, tensor in sorted(tensors.items()):
+        content.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        content.update(tensor.contiguous().view(torch.uint8).numpy() if tensor.numel() else b"")
+    return content.hexdigest()
 
 
 def _stored(name: str) -> str:
@@ -105,7 +117,7 @@ def load_network(source: str, game: str | None = None) -> tuple[DQN, dict[str, A
     header["game"] = game or games[0]
     try:
         return _assemble(tensors, header["game"]), header
-    except (IndexError, KeyError, TypeError, RuntimeError, ZeroDivisionError) as error:
+    except (IndexError, KeyError, TypeError, RuntimeError, ValueError, ZeroDivisionError) as error:
         raise foreign.refusal(f"{path}: no weight file of this project ({_reason(error)})") from error
 
 
@@ -123,21 +135,33 @@ def _read(path: Path, game: str | None) -> tuple[dict[str, Any], dict[str, torch
 def _read_file(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     try:
         with safe_open(path, "pt") as file:
-            header = json.loads((file.metadata() or {}).get(HEADER, "null"))
-            tensors = {name: file.get_tensor(name).float() for name in file.keys()}
-        header["game"]
-    except (SafetensorError, KeyError, TypeError, RuntimeError, OSError, json.JSONDecodeError) as error:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
+        if not {HEADER} <= set(metadata) <= {HEADER, CHECKSUM}:
+            raise ValueError(f"its metadata are {', '.join(metadata) or 'missing'}")
+        if CHECKSUM in metadata and metadata[CHECKSUM] != _checksum(metadata[HEADER], tensors):
+            raise ValueError("its checksum is wrong")
+        header = json.loads(metadata[HEADER])
+        _check_game(header["game"])
+    except (SafetensorError, KeyError, TypeError, RuntimeError, OSError, ValueError) as error:
         raise foreign.refusal(f"no weight file of this project ({_reason(error)})") from error
-    return header, tensors
+    return header, {name: tensor.float() for name, tensor in tensors.items()}
+
+
+def _check_game(game: Any) -> None:
+    games = game if isinstance(game, list) else [game]
+    if not games or not all(isinstance(one, str) for one in games):
+        raise ValueError(f"its game is {game!r}")
 
 
 def _of_checkpoint(content: dict[str, Any]) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     part = "network."
     try:
         header = {"game": content["hyper_parameters"]["game"], "protocol": None}
+        _check_game(header["game"])
         weights = {name.removeprefix(part): of for name, of in content["state_dict"].items() if name.startswith(part)}
         return header, {_stored(name): tensor.float() for name, tensor in weights.items()}
-    except (LookupError, TypeError, AttributeError, RuntimeError) as error:
+    except (LookupError, TypeError, AttributeError, RuntimeError, ValueError) as error:
         raise foreign.refusal(f"no checkpoint of this project ({_reason(error)})") from error
 
 
@@ -153,6 +177,8 @@ def _assemble(tensors: dict[str, torch.Tensor], game: str) -> DQN:
         if name.startswith(own) or not name.startswith("games.")
     }
     first, second, third, hidden, actions = (tensors[f"{layer}.bias"].shape[0] for layer in (*SHARED, "out"))
+    if not min(first, second, third, hidden, actions):
+        raise ValueError("a layer is empty")
     controller = tensors["controller.bias"].shape[0] if "controller.bias" in tensors else None
     atoms = tensors.get("atoms")
     actions = actions if atoms is None else actions // len(atoms)

@@ -1,0 +1,230 @@
+"""10,000 damaged files and configs: each is refused in one line or made again, none is half read.
+
+Half of the files are damaged as a disk would do it. The other half are damaged within and sealed again, as if somebody
+had written them so: they may be read where they still make sense.
+
+    pytest -m slow tests/slow -s
+"""
+
+import collections
+import json
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from distill import weights
+from distill.atari import Cartridge
+from distill.best import BestNetworks, read_index, rounded
+from distill.checkpoint_file import read_checkpoint, write_checkpoint
+from distill.cli import main
+from distill.hours import Hour
+from distill.networks import build
+from distill.packing import HEADER, unpack
+from distill.replay import Steps
+from distill.rollout import Unfinished
+from distill.starts import Start, Starts, screen_hash
+from distill.store import Store, seal, unseal
+from distill.weights import load_network, save_network
+
+pytestmark = pytest.mark.slow
+
+HOW = st.sampled_from(["flip", "cut", "put", "insert", "drop"])
+DAMAGE = st.tuples(HOW, st.integers(0, 2**31), st.binary(min_size=1, max_size=8))
+SECONDS = 30
+"""Whatever takes longer counts as a hang, however busy the machine is."""
+COUNTED = collections.Counter()
+
+
+def cases(number: int):
+    """Try so many, the same ones each time."""
+    checks = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large]
+    return settings(
+        max_examples=number, deadline=SECONDS * 1000, derandomize=True, database=None, suppress_health_check=checks
+    )
+
+
+def damaged(content: bytes, damage: tuple[str, int, bytes]) -> bytes:
+    """Change one bit, cut the end off, write something over a part or into it, or take a part out."""
+    how, where, what = damage
+    at = where % len(content)
+    if how == "flip":
+        return content[:at] + bytes([content[at] ^ (1 << what[0] % 8)]) + content[at + 1 :]
+    if how == "cut":
+        return content[:at]
+    if how == "put":
+        return content[:at] + what + content[at + len(what) :]
+    if how == "insert":
+        return content[:at] + what + content[at:]
+    return content[:at] + content[at + len(what) :]
+
+
+def refused(kind: str, read, *, sealed_again: bool = False) -> None:
+    """Read what was damaged: a `ValueError` of one line, or, where it was sealed again, something whole."""
+    try:
+        read()
+    except ValueError as error:
+        assert len(str(error).splitlines()) == 1
+        COUNTED[f"{kind} refused"] += 1
+    else:
+        assert sealed_again, f"a damaged {kind} was read"
+        COUNTED[f"{kind} that still made sense, read"] += 1
+
+
+def repacked(content: bytes, damage: tuple[str, int, bytes]) -> bytes:
+    """Damage what is packed, and pack it again."""
+    import cramjam
+
+    return bytes(cramjam.zstd.compress(damaged(bytes(cramjam.zstd.decompress(content)), damage)))
+
+
+@pytest.fixture(scope="module")
+def start_file():
+    cartridge = Cartridge("pong")
+    actions = np.zeros(20, np.uint8)
+    for action in actions.tolist():
+        cartridge.act(action)
+    return Starts("pong", "nobody", False, "none", (Start(actions, screen_hash(cartridge.screen)),)).to_bytes()
+
+
+@cases(3000)
+@given(damage=DAMAGE, within=st.booleans())
+def test_start_files(start_file, tmp_path_factory, damage, within):
+    """A damaged file of starts is refused."""
+    path = tmp_path_factory.getbasetemp() / "fuzzed.starts"
+    whole = seal(start_file)
+    path.write_bytes(seal(repacked(start_file, damage)) if within else damaged(whole, damage))
+    if path.read_bytes() != whole:
+        refused("start file", lambda: Starts.load(path), sealed_again=within)
+
+
+@pytest.fixture(scope="module")
+def hour_file():
+    steps = Steps.empty(6, 2, 3)
+    for name in ("labels", "actions", "rewards", "ended", "first", "lost_life"):
+        getattr(steps, name)[:] = 0
+    stand = Unfinished(5, np.array([3, 4]), [np.array([1, 2]), np.zeros(0, np.int64)])
+    return Hour(steps, stand).to_bytes({"game": "freeway", "hour": 7})
+
+
+@cases(3000)
+@given(damage=DAMAGE, within=st.booleans())
+def test_hour_files(hour_file, tmp_path_factory, damage, within):
+    """A damaged hour is made again; one that was sealed again is refused, or has all its parts."""
+    if within:
+        refused("hour file", lambda: Hour.from_bytes(unseal(seal(repacked(hour_file, damage)))), sealed_again=True)
+        return
+    store, made = Store(tmp_path_factory.getbasetemp() / "fuzzed"), []
+    store.folder.mkdir(exist_ok=True)
+    store.path("hour").write_bytes(content := damaged(seal(hour_file), damage))
+    found = store.get("hour", lambda: made.append(1) or hour_file, Hour.from_bytes)
+    store.close()
+    assert made or content == seal(hour_file)
+    assert (found.stand.begun, len(found.steps)) == (5, 6)
+    COUNTED["hour file made again"] += bool(made)
+
+
+@pytest.fixture(scope="module")
+def weight_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("weights") / "pong.safetensors"
+    save_network(path, build("net3", num_actions=6), {"game": "pong", "score": [1, 2]}, torch.float16)
+    return path.read_bytes()
+
+
+@cases(3000)
+@given(damage=DAMAGE, within=st.sampled_from(["file", "beginning", "header"]))
+def test_weight_files(weight_file, tmp_path_factory, damage, within):
+    """A damaged weight file is refused, whether in its header or in its numbers."""
+    path = tmp_path_factory.getbasetemp() / "fuzzed.safetensors"
+    if within == "header":
+        from safetensors.torch import load, save
+
+        size = int.from_bytes(weight_file[:8], "little")
+        text = json.loads(weight_file[8 : 8 + size])["__metadata__"][HEADER]
+        header = damaged(text.encode(), damage).decode(errors="replace")
+        tensors = load(weight_file)
+        metadata = {HEADER: header, weights.CHECKSUM: weights._checksum(header, tensors)}
+        path.write_bytes(save(tensors, metadata))
+    elif within == "beginning":
+        path.write_bytes(damaged(weight_file[:2000], damage) + weight_file[2000:])
+    else:
+        path.write_bytes(damaged(weight_file, damage))
+    if path.read_bytes() != weight_file:
+        refused("weight file", lambda: load_network(str(path), "pong"), sealed_again=within == "header")
+
+
+@cases(400)
+@given(damage=DAMAGE)
+def test_checkpoints(tmp_path_factory, damage):
+    """A damaged checkpoint is refused."""
+    path = tmp_path_factory.getbasetemp() / "fuzzed.ckpt"
+    write_checkpoint(path, {"state_dict": {"weight": torch.arange(6.0)}, "epoch": 3})
+    whole = path.read_bytes()
+    path.write_bytes(damaged(whole, damage))
+    if path.read_bytes() != whole:
+        refused("checkpoint", lambda: read_checkpoint(path))
+
+
+@pytest.fixture(scope="module")
+def teachers_run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    writer = BestNetworks(folder, "pong", 0)
+    for hour in range(3):
+        writer.scored(hour, float(hour), rounded(build("net3", num_actions=6)), {"game": "pong"})
+    writer.close()
+    return folder, (folder / "best" / "index.json").read_bytes()
+
+
+@cases(300)
+@given(damage=DAMAGE)
+def test_indices_of_best_networks(teachers_run, damage):
+    """A damaged index is refused, or says what it said."""
+    folder, whole = teachers_run
+    path = folder / "best" / "index.json"
+    path.write_bytes(whole)
+    index = read_index(folder)
+    path.write_bytes(damaged(whole, damage))
+    try:
+        same = read_index(folder) == index
+    except ValueError:
+        COUNTED["index refused"] += 1
+    else:
+        assert same
+        COUNTED["index read as it was"] += 1
+
+
+JUNK = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8), st.lists(st.integers()))
+
+
+@cases(300)
+@given(damage=DAMAGE, junk=JUNK, within=st.booleans())
+def test_configs(tmp_path_factory, capfd, damage, junk, within):
+    """A damaged config, or one with a value that is nonsense, is taken or refused in one line with code 2."""
+    text = open("conf/compress.yaml", "rb").read()
+    path = tmp_path_factory.getbasetemp() / "fuzzed.yaml"
+    if within:
+        content = yaml.safe_load(text)
+        section = [content, content["trainer"], content["model"]["init_args"], content["data"]["init_args"]]
+        chosen = section[damage[1] % len(section)]
+        chosen[list(chosen)[damage[1] % len(chosen)]] = junk
+        path.write_text(yaml.safe_dump(content))
+    else:
+        path.write_bytes(damaged(text, damage))
+    with pytest.raises(SystemExit) as stop:
+        main(["fit", "--config", str(path), "--print_config"])
+    out, err = capfd.readouterr()
+    if stop.value.code in (0, None):
+        assert "seed_everything" in out
+        COUNTED["config that still made sense, taken"] += 1
+    else:
+        assert (stop.value.code, out, err[:7], err.count("\n")) == (2, "", "error: ", 1), err
+        COUNTED["config refused"] += 1
+
+
+def test_figures():
+    """What became of all cases."""
+    print("\n" + "\n".join(f"{what}: {number:,}" for what, number in sorted(COUNTED.items())))
+    print(f"damaged inputs: {sum(COUNTED.values()):,}; tracebacks, hangs, partial results: 0")
