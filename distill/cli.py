@@ -75,7 +75,10 @@ class DistillCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: list[str] | None) -> None:
         """Parse the command line."""
-        self.config = parser.parse_args(args)
+        try:
+            self.config = parser.parse_args(args)
+        except Exception as error:  # of OmegaConf and others, which the parser lets through
+            fail(one_line(str(error)))
         seed = self.config[self.config.subcommand].seed_everything
         if not 0 <= seed < 2**32:
             fail(f"seed_everything is {seed}; it must be between 0 and {2**32 - 1}")
@@ -301,6 +304,8 @@ def quieten() -> None:
         "Be aware that when using `ckpt_path`, callbacks used to create the checkpoint.*",
         # A short hour has fewer blocks than that.
         "The number of training batches .* is smaller than the logging interval.*",
+        # The first process's metrics stand for all; what differs between them are games that they play.
+        "It is recommended to use `self.log.*sync_dist=True.*",
         # It is: an hour that was broken off goes on with the block that it had come to.
         "You're resuming from a checkpoint that ended before the epoch ended.*",
     ):

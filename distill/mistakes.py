@@ -54,14 +54,19 @@ def allow_classes() -> None:
 
 
 def check_keys(config: str) -> None:
-    """Refuse a config that names something twice, of which the parser would take the last without a word."""
+    """Refuse a config that names something twice, of which the parser would take the last without a word.
+
+    And one that is no text.
+    """
     try:
-        OmegaConf.load(config)
+        OmegaConf.create(Path(config).read_text())
+    except UnicodeDecodeError as error:
+        fail(f"{config} is no config ({error})")
     except yaml.constructor.ConstructorError as error:
         twice = re.fullmatch(r"found duplicate key (.*)", error.problem or "")
         if twice:
             fail(f"{config} names {twice[1]} twice, the second time in line {error.problem_mark.line + 1}")
-    except (OSError, yaml.YAMLError):
+    except Exception:
         pass  # the parser says it better
 
 

@@ -16,6 +16,8 @@ from distill.store import write_atomically
 
 RUN_DIR_VARIABLE = "DISTILL_RUN_DIR"
 """Tells the processes that a Trainer starts which folder the first one claimed."""
+PROCESSES_VARIABLES = ("WORLD_SIZE", "SLURM_NTASKS")
+"""Say how many there are, where torchrun or srun has started them."""
 CONFIG = "config.yaml"
 """Of a run, everything resolved."""
 LAST = "last"
@@ -31,10 +33,15 @@ def claim(name: str, run_dir: str | None, *, resuming: bool) -> Path:
         resuming: Whether `run_dir` may hold a run already.
 
     Raises:
-        ValueError: where `run_dir` is a file or not empty.
+        ValueError: where `run_dir` is a file or not empty, and without one where others started all processes.
     """
     if rank_zero_only.rank != 0 and RUN_DIR_VARIABLE in os.environ:
         return Path(os.environ[RUN_DIR_VARIABLE])
+    if any(int(os.environ.get(name, 1)) > 1 for name in PROCESSES_VARIABLES):
+        if run_dir is None:
+            raise ValueError("run_dir is not given; processes that torchrun or srun starts cannot agree on a folder")
+        if rank_zero_only.rank != 0:
+            return Path(run_dir)
     folder = _number(Path("runs") / name) if run_dir is None else _named(Path(run_dir), resuming)
     os.environ[RUN_DIR_VARIABLE] = str(folder.absolute())
     return folder

@@ -13,6 +13,7 @@ import random
 import signal
 import threading
 import time
+import traceback
 from pathlib import Path
 
 import pytest
@@ -96,6 +97,8 @@ class Run:
                 code = 0
             except SystemExit as end:
                 code = end.code
+            except BaseException:
+                os.write(output, traceback.format_exc().encode())
         os._exit(code)
 
     def ended(self, child: int) -> bool:

@@ -1,0 +1,103 @@
+"""Two processes on the CPU, as torchrun starts them: one student, different play, scores of all episodes, exact resume.
+
+pytest -m slow tests/slow -s
+"""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import time
+import traceback
+from pathlib import Path
+
+import pytest
+import torch
+from lightning.fabric.utilities.rank_zero import rank_zero_only
+
+from distill.checkpoints import Checkpoints
+from distill.cli import main
+from distill.hours import Hour
+from distill.store import unseal
+from distill.weights import digest, load_network
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning"),  # no other thread works while these run
+]
+ARGS = ["--config", "conf/compress.yaml", "--config", "conf/debug.yaml", "--model.network=net3"]
+ARGS += ["--data.hour_steps=240", "--data.eval_episodes=3", "--data.max_frames=400", "--trainer.max_epochs=3"]
+ARGS += ["--trainer.accelerator=cpu", "--trainer.devices=2", "--trainer.strategy=ddp"]
+
+
+def start(rank: int, port: int, args: list[str]) -> int:
+    """Begin one of two processes; return its number."""
+    child = os.fork()
+    if child:
+        return child
+    code = 1
+    with contextlib.suppress(BaseException):
+        output = os.open(f"rank{rank}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2}
+        where |= {"LOCAL_WORLD_SIZE": 2, "GROUP_RANK": 0, "TORCHELASTIC_RUN_ID": "none"}
+        os.environ.update({name: str(value) for name, value in where.items()})
+        rank_zero_only.rank = rank
+        wrapped = Checkpoints.on_train_epoch_end
+
+        def note(self, trainer, module):
+            Path(f"{trainer.current_epoch}-{rank}.weights").write_text(digest(module.network))
+            wrapped(self, trainer, module)
+
+        Checkpoints.on_train_epoch_end = note
+        try:
+            main(["fit", *args])
+            code = 0
+        except SystemExit as end:
+            code = end.code
+        except BaseException:
+            os.write(output, traceback.format_exc().encode())
+    os._exit(code)
+
+
+def both(args: list[str], stop_after: str = "") -> list[int]:
+    """Run both to their ends; ask both to stop once a file is there."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    children = [start(rank, port, args) for rank in (0, 1)]
+    if stop_after:
+        while not Path(stop_after).is_file():
+            time.sleep(0.05)
+        for child in children:
+            os.kill(child, signal.SIGTERM)
+    return [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+
+
+def logs() -> str:
+    return "\n".join(Path(f"rank{rank}.log").read_text()[-3000:] for rank in (0, 1))
+
+
+def test_two_processes_are_one_run(workdir, capsys):
+    """They hold the same weights after each hour, play differently, score all episodes, and go on exactly."""
+    torch.set_num_threads(1)
+    assert both([*ARGS, "--run_dir", "whole"]) == [0, 0], logs()
+    for hour in range(3):
+        one, other = (Path(f"{hour}-{rank}.weights") for rank in (0, 1))
+        assert one.read_text() == other.read_text()
+        other.unlink()
+    files = sorted(Path("whole/hours").glob("pong-0000-*.hour"))
+    one, other = (Hour.from_bytes(unseal(file.read_bytes())).steps for file in files)
+    assert (one.actions != other.actions).any()
+    scored = json.loads(Path("whole/scores.json").read_text())["student"]
+    main(["validate", "--ckpt_path", "whole/checkpoints/last.ckpt", "--trainer.devices=1", "--trainer.strategy=auto"])
+    assert f"pong: {scored['mean']:.1f} (" in capsys.readouterr().out
+    assert scored["episodes"] == 3
+    codes = both([*ARGS, "--run_dir", "parts"], stop_after="0-1.weights")
+    assert codes == [143, 143], logs()
+    assert "resume with --resume parts" in Path("rank0.log").read_text()
+    assert both(["--resume", "parts"]) == [0, 0], logs()
+    whole, parts = (load_network(f"{run}/student.safetensors")[0].state_dict() for run in ("whole", "parts"))
+    assert all(torch.equal(tensor, parts[name]) for name, tensor in whole.items())
