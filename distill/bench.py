@@ -37,7 +37,7 @@ from distill.contestants import (
 from distill.evaluation import Episodes, play_episodes
 from distill.hours import Hour
 from distill.make_starts import draw_starts
-from distill.networks import DQN, PRESETS
+from distill.networks import DQN
 from distill.peers import StableBaselines3
 from distill.replay import Memory
 from distill.rollout import Unfinished, greedy_in
@@ -45,6 +45,8 @@ from distill.starts import Starts
 from distill.store import write_atomically
 from distill.weights import load_network
 
+NETWORKS = ("dqn", "net1", "net2", "net3")
+"""The paper's."""
 TURNS = 5
 SIZE = Size()
 RATIOS = (
@@ -106,7 +108,7 @@ def measure(game: str, teacher: str, with_peers: bool, size: Size, on_turn: Call
         stand = stand.after(steps)
     file = Hour(playing.collected[-1], stand).to_bytes({})
 
-    for name in PRESETS:
+    for name in NETWORKS:
         turns = Learning(game, teacher, name, memory, size).turns()
         if name == "net3":
             turns["sampling"] = functools.partial(sampling, memory, size)
@@ -121,10 +123,10 @@ def measure(game: str, teacher: str, with_peers: bool, size: Size, on_turn: Call
         "disk_bytes_per_hour": len(file) / size.play_steps * protocol.STEPS_PER_HOUR,
         "hours_an_hour": hours_an_hour(game, teacher, size),
         "play_over_ceiling": found["play, ours"].over(found["play, bare"]),
-        "fit_over_bare": {name: found[f"{name}, fit"].over(found[f"{name}, bare"]) for name in PRESETS},
-        "fit_over_plain": {name: found[f"{name}, fit"].over(found[f"{name}, plain"]) for name in PRESETS},
+        "fit_over_bare": {name: found[f"{name}, fit"].over(found[f"{name}, bare"]) for name in NETWORKS},
+        "fit_over_plain": {name: found[f"{name}, fit"].over(found[f"{name}, plain"]) for name in NETWORKS},
         "fit_bf16_over_plain": {
-            name: found[f"{name}, fit, bf16-mixed"].over(found[f"{name}, plain"]) for name in PRESETS
+            name: found[f"{name}, fit, bf16-mixed"].over(found[f"{name}, plain"]) for name in NETWORKS
         },
         "sample_over_update": found["net3, fit"].over(found["net3, sampling"]),
         "sharing_over_ideal": four_temperatures(game, teacher, size),
@@ -193,7 +195,7 @@ def bench(game: str = "pong", teacher: str = "pong", peers: bool = False, json: 
     if peers and importlib.util.find_spec("stable_baselines3") is None:
         raise ValueError('--peers needs Stable-Baselines3; pip install -e ".[bench]" installs it')
     torch.set_num_threads(usable_cores())
-    turns = (3 + peers + 4 * len(PRESETS) + 1) * (TURNS + 1)
+    turns = (3 + peers + 4 * len(NETWORKS) + 1) * (TURNS + 1)
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("measuring", total=turns)
         figures = measure(game, teacher, peers, SIZE, lambda: bar.advance(task))

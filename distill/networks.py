@@ -1,8 +1,9 @@
 """The networks: the DQN of Mnih et al. 2015, the paper's smaller students, and its networks for several games.
 
 Parameters with 18 actions: `dqn` 1,693,362, `net1` 427,874, `net2` 113,346, `net3` 61,954 (Rusu et al. 2016,
-table A1). For several games, with 12 actions in all, `multi3` 1,882,668; with 85, `multi10` 6,756,721 (appendix A).
-Each game has one output per legal action of that game.
+table A1); two below the paper's, to find where a policy breaks, `net4` 16,842 (1%) and `net5` 4,894 (0.3%). For several
+games, with 12 actions in all, `multi3` 1,882,668; with 85, `multi10` 6,756,721 (appendix A). Each game has one output
+per legal action of that game.
 """
 
 import torch
@@ -20,6 +21,8 @@ PRESETS: dict[str, Widths] = {
     "net1": (16, 32, 32, 256),
     "net2": (16, 16, 16, 128),
     "net3": (16, 16, 16, 64),
+    "net4": (8, 8, 8, 32),
+    "net5": (4, 4, 4, 16),
 }
 """For one game."""
 TRUNKS: dict[str, Widths] = {"multi3": (32, 64, 64, 512), "multi10": (64, 64, 64, 1500)}
@@ -151,7 +154,7 @@ def build(name: str, *, num_actions: int | dict[str, int]) -> Network:
     """Build a preset with fresh weights.
 
     Args:
-        name: `dqn`, `net1`, `net2` or `net3` for one game; `multi3` or `multi10` for any number.
+        name: `dqn`, or `net1` to `net5` for one game; `multi3` or `multi10` for any number.
         num_actions: Outputs, 1 or more: a number for one game, a number for each game by name for several.
 
     Raises:

@@ -27,8 +27,8 @@ class StudentModule(Player):
 
     Args:
         game: ALE name, or several; the network has one output per legal action.
-        network: `dqn`, or one of the paper's smaller students `net1`, `net2`, `net3`; for several games `multi3`, whose
-            trunk is that of `dqn`, or `multi10`.
+        network: `dqn`, one of the paper's smaller students `net1`, `net2`, `net3`, or the still smaller `net4`, `net5`;
+            for several games `multi3`, whose trunk is that of `dqn`, or `multi10`.
         loss_name: `kl` (the paper's choice), `nll`, `mse`, or `gap` (NLL weighted by the teacher's action gap).
         temperature: Divides the teacher's values in `kl`, and their gap in `gap`; above 0, the paper's is 0.01. Of a
             teacher that is a policy (PPO, A2C) it must be 1.

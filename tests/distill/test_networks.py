@@ -25,17 +25,25 @@ def by_hand(network: DQN, pixels: Tensor) -> Tensor:
 
 @pytest.mark.parametrize(
     ("name", "num_actions", "parameters"),
-    [("dqn", 18, 1_693_362), ("net1", 18, 427_874), ("net2", 18, 113_346), ("net3", 18, 61_954), ("net3", 6, 61_174)],
+    [
+        ("dqn", 18, 1_693_362),
+        ("net1", 18, 427_874),
+        ("net2", 18, 113_346),
+        ("net3", 18, 61_954),
+        ("net3", 6, 61_174),
+        ("net4", 18, 16_842),
+        ("net5", 18, 4_894),
+    ],
 )
 def test_parameters(name, num_actions, parameters):
-    """The presets have the paper's sizes."""
+    """The presets have the paper's sizes, and those below them the ones that the module says."""
     assert count_parameters(build(name, num_actions=num_actions)) == parameters
 
 
 def test_unknown_name():
     """An unknown preset is refused with the names that there are."""
-    with pytest.raises(ValueError, match=r"'net4'.*dqn, net1, net2, net3"):
-        build("net4", num_actions=6)
+    with pytest.raises(ValueError, match=r"'net9'.*dqn, net1, net2, net3, net4, net5"):
+        build("net9", num_actions=6)
 
 
 def test_no_actions():
