@@ -7,14 +7,15 @@ from typing import get_args, get_origin
 import docstring_parser
 
 from distill.bench import bench
-from distill.curves import report
 from distill.evaluate import evaluate
 from distill.export import export
 from distill.import_teacher import import_teacher
 from distill.make_starts import draw_starts, import_starts
 from distill.mistakes import Parser, fail, one_line
 from distill.online import Forwarded, online
+from distill.paper import report
 from distill.record import record
+from distill.reproduce import reproduce
 
 COMMANDS = {
     "bench": bench,
@@ -26,14 +27,16 @@ COMMANDS = {
     "online": online,
     "record": record,
     "report": report,
+    "reproduce": reproduce,
 }
 
 
 def run(name: str, args: list[str]) -> None:
     """Run a command; what it refuses is the user's mistake.
 
-    Its first argument, where it has no default and no star before it, stands without a name; all others are options,
-    which may stand in a file, too: `--config FILE`. Those of type `Forwarded` take the options of another command.
+    Its first argument, where it has no default and no star before it, or a slash after it, stands without a name; all
+    others are options, which may stand in a file, too: `--config FILE`. Those of type `Forwarded` take the options of
+    another command.
 
     Args:
         name: One of `COMMANDS`.
@@ -46,12 +49,14 @@ def run(name: str, args: list[str]) -> None:
     parser = Parser(prog=f"python -m distill {name}", description=said.description, allow_abbrev=False)
     parser.add_argument("--config", action="config", help="A file with options, by name.")
     first = next(iter(parameters.values()))
-    stands_alone = first.kind is first.POSITIONAL_OR_KEYWORD and first.default is first.empty
+    required = first.default is first.empty
+    stands_alone = first.kind is first.POSITIONAL_ONLY or (first.kind is first.POSITIONAL_OR_KEYWORD and required)
     positional = {first.name} if stands_alone else set()
     for one in positional:
         kind = parameters[one].annotation
         several = {"nargs": "+"} if get_origin(kind) is list else {}
-        parser.add_argument(one, type=get_args(kind)[0] if several else kind, help=helps[one], **several)
+        optional = {} if required else {"nargs": "?", "default": first.default}
+        parser.add_argument(one, type=get_args(kind)[0] if several else kind, help=helps[one], **several, **optional)
     others = {one for one, parameter in parameters.items() if parameter.annotation == Forwarded}
     forwarded = {}
     for one in others:
@@ -64,7 +69,8 @@ def run(name: str, args: list[str]) -> None:
     try:
         given = parser.parse_args(args).as_dict()
         given.pop("config")
-        function(**given, **forwarded)
+        alone = [given.pop(one) for one in positional]
+        function(*alone, **given, **forwarded)
     except ValueError as error:
         fail(one_line(str(error)))
     except KeyboardInterrupt:

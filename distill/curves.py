@@ -1,23 +1,21 @@
 """A learning teacher and its students, hour by hour: scores, how steady they are, and the paper's figure 5 of them."""
 
 import csv
-import io
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from omegaconf import OmegaConf
-from rich.console import Console
-from rich.table import Table
-
-from distill.best import FOLDER, INDEX, read_index
+from distill.best import read_index
+from distill.figures import LIGHT, Theme, picture
+from distill.page import Grid, Section, print_grid, write_csv
+from distill.published import GAME_NAMES
+from distill.results import is_learning_teacher, load_config, run_folders
 from distill.store import write_atomically
 
-SIZE_INCHES = (8.0, 4.5)
-DOTS_PER_INCH = 150
-STUDENTS = ("#d1495b", "#edae49", "#66a182", "#8d5b9f")
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,7 @@ def unsteadiness(scores: Mapping[int, float]) -> float:
 
 
 def read_curves(folders: Sequence[Path]) -> Curves:
-    """Read the runs of a learning teacher and its students.
+    """Read the runs of a learning teacher and its students, as far as they are.
 
     Args:
         folders: Of the runs, in any order; or one that holds all of them.
@@ -63,18 +61,20 @@ def read_curves(folders: Sequence[Path]) -> Curves:
     Raises:
         ValueError: where there is not one teacher and at least one student of its game, each with scores.
     """
-    runs = [run for folder in folders for run in _runs_in(folder)]
-    teachers = [run for run in runs if (run / FOLDER / INDEX).is_file()]
+    runs = run_folders(folders)
+    teachers = [run for run in runs if is_learning_teacher(run)]
     if len(teachers) != 1:
         raise ValueError(f"there must be one run of a teacher that keeps its best networks, not {len(teachers)}")
     index = read_index(teachers[0])
     students, swaps = {}, set()
     for run in sorted(set(runs) - set(teachers)):
-        game = _game_of(run)
-        if game != index.game:
-            raise ValueError(f"{run} is a student of {game}, {teachers[0]} a teacher of {index.game}")
-        rows, updates_per_hour = _metrics(run), _updates_per_hour(run)
-        scores = {int(row["step"]) // updates_per_hour: float(row["val/score"]) for row in rows if row.get("val/score")}
+        data = load_config(run).data.init_args
+        if data.game != index.game:
+            raise ValueError(f"{run} is a student of {data.game}, {teachers[0]} a teacher of {index.game}")
+        rows = _metrics(run)
+        scores = {
+            int(row["step"]) // data.updates_per_hour: float(row["val/score"]) for row in rows if row.get("val/score")
+        }
         labellers = {
             int(row["epoch"]) + 1: float(row["online/teachers_hour"]) for row in rows if row.get("online/teachers_hour")
         }
@@ -87,45 +87,93 @@ def read_curves(folders: Sequence[Path]) -> Curves:
     return Curves(index.game, dict(index.scores), students, tuple(sorted(swaps)))
 
 
-def write_figure(curves: Curves, out: Path) -> None:
-    """Write a figure as PNG, and its numbers as CSV beside it.
+def pairs_of(runs: Sequence[Path]) -> list[list[Path]]:
+    """Put each learning teacher and its students together: those that name it, or lie beside it.
 
     Args:
-        curves: What to draw.
-        out: The PNG file.
+        runs: Folders of learning teachers' and their students' runs. With one teacher all belong to it.
     """
-    write_atomically(out.with_suffix(".csv"), _as_csv(curves).encode())
-    write_atomically(out, _as_png(curves))
+    teachers = [run for run in runs if is_learning_teacher(run)]
+    if len(teachers) <= 1:
+        return [list(runs)] if runs else []
+    students = {run: load_config(run).data.init_args.teacher for run in runs if run not in teachers}
+
+    def follows(run: Path, teacher: Path) -> bool:
+        return Path(students[run]).resolve() == teacher.resolve() or run.resolve().parent == teacher.resolve().parent
+
+    return [[teacher, *(run for run in students if follows(run, teacher))] for teacher in teachers]
 
 
-def print_steadiness(curves: Curves) -> None:
-    """Print how steady each was, and where it ended, over the hours in which all were scored."""
+def draw(runs: Sequence[Path], out: Path) -> None:
+    """Draw a learning teacher and the students of its best network so far, as figure 5 of the paper does.
+
+    Prints for each how steady it was.
+
+    Args:
+        runs: As for `read_curves`.
+        out: The PNG file; the numbers go into a CSV file beside it.
+
+    Raises:
+        ValueError: as `read_curves`.
+    """
+    section = section_of(read_curves(runs))
+    write_csv(out.with_suffix(".csv"), section.csv)
+    write_atomically(out, section.draw(LIGHT))
+    print_grid(section.grids[0])
+    print(f"figure: {out}, {out.with_suffix('.csv')}")
+
+
+def section_of(curves: Curves, name: str = "figure5") -> Section:
+    """Lay out figure 5, its numbers, and how steady each was.
+
+    Args:
+        curves: What to show.
+        name: Of the files.
+    """
+    columns = curves.columns()
+    rows = [
+        {
+            "hour": hour,
+            **{name: scores.get(hour) for name, scores in columns.items()},
+            "swap": int(hour in curves.swaps),
+        }
+        for hour in sorted(set().union(*columns.values()))
+    ]
+    game = GAME_NAMES.get(curves.game, curves.game)
+    return Section(
+        name,
+        f"Figure 5: a learning teacher and its students, {game}",
+        [
+            "The teacher is a DQN; after each hour its best network so far labels what its students learn from. Below"
+            " its running best: the root of the mean square, in points; 0 is a curve that never falls.",
+            "The paper's finding, on Q*bert, Pong and Breakout, two students each: far steadier than the DQN, at a"
+            " similar or equal score. It prints curves, no numbers.",
+        ],
+        [steadiness(curves)],
+        rows,
+        lambda theme: _drawn(curves, theme),
+        f"{name}.png",
+        f"{game}: scores of a DQN and of students of its best network so far, by simulated hour",
+    )
+
+
+def steadiness(curves: Curves) -> Grid:
+    """Say how steady each was, and where it ended, over the hours in which all were scored.
+
+    Raises:
+        ValueError: where there is no such hour.
+    """
     columns = curves.columns()
     hours = set.intersection(*(set(scores) for scores in columns.values()))
-    table = Table(title=f"{curves.game}, hours {min(hours)} to {max(hours)}")
-    for name in ("", "best score", "last score", "below its own running best"):
-        table.add_column(name, justify="right" if name else "left")
+    if not hours:
+        raise ValueError("there is no hour after which the teacher and all students were scored; let the runs go on")
+    rows = []
     for name in ("dqn", *curves.students):
         scores = {hour: columns[name][hour] for hour in hours}
         last = scores[max(hours)]
-        table.add_row(name, f"{max(scores.values()):.1f}", f"{last:.1f}", f"{unsteadiness(scores):.2f}")
-    Console(highlight=False).print(table)
-
-
-def _runs_in(folder: Path) -> list[Path]:
-    if (folder / "config.yaml").is_file():
-        return [folder]
-    inside = sorted(path.parent for path in folder.glob("*/config.yaml"))
-    if not inside:
-        raise ValueError(f"{folder} is no run's folder, and holds none")
-    return inside
-
-
-def _game_of(run: Path) -> str:
-    try:
-        return str(json.loads((run / "scores.json").read_text())["game"])
-    except FileNotFoundError:
-        raise ValueError(f"{run} has no scores.json; let the run end") from None
+        rows.append((name, f"{max(scores.values()):.1f}", f"{last:.1f}", f"{unsteadiness(scores):.2f}"))
+    header = ("", "best score", "last score", "below its own running best")
+    return Grid(f"{curves.game}, hours {min(hours)} to {max(hours)}", header, rows)
 
 
 def _metrics(run: Path) -> list[dict[str, str]]:
@@ -136,58 +184,18 @@ def _metrics(run: Path) -> list[dict[str, str]]:
         raise ValueError(f"{run} has no metrics.csv") from None
 
 
-def _updates_per_hour(run: Path) -> int:
-    return int(OmegaConf.load(run / "config.yaml").data.init_args.updates_per_hour)
+def _drawn(curves: Curves, theme: Theme) -> bytes:
+    def draw(axes: "Axes") -> None:
+        for number, hour in enumerate(curves.swaps):
+            label = "" if number else "another labels"
+            axes.axvline(hour, color=theme.soft, linewidth=0.6, alpha=0.5, label=label, zorder=0)
+        axes.plot(*zip(*sorted(curves.dqn.items()), strict=True), color=theme.soft, linewidth=1.5, label="DQN")
+        best = zip(*running_best(curves.dqn).items(), strict=True)
+        axes.step(*best, where="post", color=theme.ink, linewidth=1.2, linestyle=":", label="its best")
+        for number, (name, scores) in enumerate(curves.students.items()):
+            color = theme.colors[number % len(theme.colors)]
+            axes.plot(*zip(*sorted(scores.items()), strict=True), color=color, linewidth=1.8, label=name)
+        axes.set(xlabel="simulated hours", ylabel="mean score", title=f"{curves.game}: a DQN, and students of its best")
+        axes.legend()
 
-
-def _as_csv(curves: Curves) -> str:
-    columns = curves.columns()
-    text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(["hour", *columns, "swap"])
-    for hour in sorted(set().union(*columns.values())):
-        rows.writerow([hour, *(scores.get(hour, "") for scores in columns.values()), int(hour in curves.swaps)])
-    return text.getvalue()
-
-
-def _as_png(curves: Curves) -> bytes:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=SIZE_INCHES, layout="constrained")
-    axes = figure.subplots()
-    for number, hour in enumerate(curves.swaps):
-        axes.axvline(hour, color="0.85", linewidth=0.8, label="" if number else "another labels", zorder=0)
-    axes.plot(*zip(*sorted(curves.dqn.items()), strict=True), color="#9ecae1", linewidth=1.5, label="DQN")
-    best = running_best(curves.dqn)
-    axes.step(
-        *zip(*best.items(), strict=True), where="post", color="0.25", linewidth=1.2, linestyle=":", label="its best"
-    )
-    for number, (name, scores) in enumerate(curves.students.items()):
-        color = STUDENTS[number % len(STUDENTS)]
-        axes.plot(*zip(*sorted(scores.items()), strict=True), color=color, linewidth=1.8, label=name)
-    axes.set(xlabel="simulated hours", ylabel="mean score", title=f"{curves.game}: a DQN, and students of its best")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False)
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=DOTS_PER_INCH)
-    return picture.getvalue()
-
-
-def report(runs: list[str], out: str = "figure5.png") -> None:
-    """Draw a learning teacher and the students of its best network so far, as figure 5 of the paper does.
-
-    Prints for each how steady it was: the root of the mean square by which its scores are below their running best.
-
-    Args:
-        runs: Their folders in any order, or the folder that `online` made.
-        out: The PNG file; the numbers go into a CSV file beside it.
-
-    Raises:
-        ValueError: as `read_curves`, and for a file that is no PNG.
-    """
-    if Path(out).suffix != ".png":
-        raise ValueError(f"out is {out}; it must end in .png")
-    curves = read_curves([Path(run) for run in runs])
-    write_figure(curves, Path(out))
-    print_steadiness(curves)
-    print(f"figure: {out}, {Path(out).with_suffix('.csv')}")
+    return picture(theme, draw)

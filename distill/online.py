@@ -19,7 +19,7 @@ from rich.table import Table
 from distill import runs
 from distill.atari import usable_cores
 from distill.best import read_index
-from distill.curves import report
+from distill.curves import draw
 from distill.mistakes import fail
 from distill.progress import LINE_SECONDS_VARIABLE
 from distill.stopping import Signals, Stopped
@@ -171,7 +171,7 @@ def online(
         if run.code:
             fail(f"{run.name} failed: {run.last.removeprefix('error: ')}", code=1)
     try:
-        report([str(folder)], str(folder / "figure5.png"))
+        draw([folder], folder / "figure5.png")
     except ValueError as error:
         print(f"no figure: {error}")
 

@@ -1,5 +1,6 @@
 """What the tests share: small runs on real games, and a teacher to run them with."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import yaml
 from distill.atari import action_names
 from distill.best import BestNetworks, rounded
 from distill.networks import build
+from distill.protocol import NOOP_SCORES
 from distill.weights import save_network, shipped
 
 ROOT = Path(__file__).parent.parent
@@ -43,6 +45,51 @@ def make_teachers_run(tmp_path_factory):
         return str(folder)
 
     return make
+
+
+def _write_run(
+    folder: Path,
+    scores: dict[str, tuple[float, float]],
+    *,
+    network: str = "dqn",
+    loss: str | None = "kl",
+    seed: int = 0,
+    hours: int = 5,
+    parameters: int = 1_693_362,
+    **options: object,
+) -> Path:
+    games = list(scores)
+    init = {"network": network} | ({"loss_name": loss, "temperature": 0.01} if loss else {})
+    init |= {name: value for name, value in options.items() if name in init}
+    of = {"game": games[0], "teacher": games[0]} if len(games) == 1 else {"game": {game: game for game in games}}
+    name = "student.StudentModule" if loss else "teacher.TeacherModule"
+    config = {
+        "seed_everything": seed,
+        "trainer": {"max_epochs": hours, "callbacks": None, "precision": None},
+        "model": {"class_path": f"distill.{name}", "init_args": init},
+        "data": {"init_args": {**of, "seed": seed, "beta": options.get("beta", 1.0), "eval_episodes": 30}},
+    }
+
+    def player(mean: float) -> dict:
+        return {"mean": mean, "interval95": [mean - 1, mean + 1], "episodes": 30, "parameters": parameters}
+
+    found = {}
+    for game, (own, teacher) in scores.items():
+        taught = {"teacher": {**player(teacher), "parameters": 1_693_362}, "student": player(own)}
+        found[game] = {**taught, "random": NOOP_SCORES[game].random} if loss else {"teacher": player(own)}
+    protocol = {"protocol": "no-op starts, epsilon 0.05, at most 108,000 frames"}
+    alone = {"game": games[0], **protocol, **found[games[0]]}
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    whole = alone if len(games) == 1 else {**protocol, "parameters": parameters, "games": found}
+    (folder / "scores.json").write_text(json.dumps(whole))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def write_run():
+    """Write what a run leaves, as far as reports read it, with scores that are made up: own and teacher's, by game."""
+    return _write_run
 
 
 @pytest.fixture

@@ -104,7 +104,8 @@ def test_a_teacher_and_its_students_as_in_the_readme(workdir, capsys):
     shrunken = ["--teacher.config", "conf/debug.yaml", "--student.config", "conf/debug.yaml", "--seeds", "[0]"]
     main([*shlex.split(online), *shrunken])
     main(shlex.split(report))
-    assert {"figure5.png", "figure5.csv"} <= {path.name for path in workdir.iterdir()}
+    files = {"figure5.png", "figure5.csv", "report.md", "report.html"}
+    assert files <= {path.name for path in (workdir / "report").iterdir()}
     assert "below its own running best" in capsys.readouterr().out
 
 
