@@ -12,14 +12,15 @@ from rich.table import Table
 from distill import checks, protocol
 from distill.atari import num_actions
 from distill.evaluation import Episodes, Played, random_score, summarise
+from distill.film import Actor, film
 from distill.film import check as check_film
-from distill.film import film
 from distill.onnx_file import load_onnx
 from distill.report import compare, play_with_bar, write_scores
 from distill.rollout import Policy, greedy_in
 from distill.starts import Starts
 from distill.weights import load_network, load_teacher
 
+PAPERS_TEMPERATURE = 0.01
 FEW_GAMES = 30
 """From no-op starts, a player without anything random plays at most about so many different games."""
 
@@ -53,13 +54,14 @@ def evaluate(
             two actions are worth nearly the same, takes the other.
         teacher: Whom to compare with: as `weights`; plays the same episodes.
         json: A file for the figures.
-        video: A file for the first episode, `.mp4`.
+        video: A file for the first episode, `.mp4`; beside a teacher, both play it. Under the frames are the actions'
+            probabilities: the softmax of a student's outputs, and of a teacher's values divided by 0.01.
     """
     checks.between(0, 1, epsilon=epsilon, sticky=sticky)
     checks.at_least(1, max_frames=max_frames, episodes=1 if episodes is None else episodes)
     checks.at_least(0, seed=seed)
     dtype = torch.float32 if precision == "32-true" else torch.bfloat16
-    policy, game = player_of(weights, game, dtype)
+    policy, game, temperature = player_of(weights, game, dtype)
     begin = None if starts == "noop" else Starts.load(starts, game)
     number = episodes or (protocol.EVAL_EPISODES if begin is None else len(begin.starts))
     rules = Episodes(game, tuple(range(number)), seed, epsilon, max_frames, sticky, begin)
@@ -83,11 +85,14 @@ def evaluate(
     if json is not None:
         write_scores(Path(json), figures)
     if video is not None:
-        film(policy, rules, Path(video))
+        actors = [Actor(Path(weights).name, policy, temperature)]
+        if other is not None:
+            actors = [Actor("teacher", other, PAPERS_TEMPERATURE), Actor("student", policy, 1.0)]
+        film(actors, rules, Path(video))
 
 
-def player_of(weights: str, game: str | None, dtype: torch.dtype) -> tuple[Policy, str]:
-    """Find a network that plays, and say what.
+def player_of(weights: str, game: str | None, dtype: torch.dtype) -> tuple[Policy, str, float]:
+    """Find a network that plays, and say what, and at which temperature its outputs are probabilities.
 
     Args:
         weights: As for `evaluate`.
@@ -101,10 +106,15 @@ def player_of(weights: str, game: str | None, dtype: torch.dtype) -> tuple[Polic
         if dtype != torch.float32:
             raise ValueError(f"{weights} computes in float32; precision must be 32-true")
         policy, header = load_onnx(Path(weights), game)
-        return policy, header["game"]
+        return policy, header["game"], temperature_of(header)
     header = load_network(weights, game)[1]
     network, _ = load_teacher(weights, header["game"], num_actions(header["game"]))
-    return greedy_in(network, dtype), header["game"]
+    return greedy_in(network, dtype), header["game"], temperature_of(header)
+
+
+def temperature_of(header: dict[str, Any]) -> float:
+    """Give 1 for a network that was taught, whose outputs are logits, and the paper's for one that learned values."""
+    return 1.0 if (header.get("trained") or {}).get("teacher") else PAPERS_TEMPERATURE
 
 
 def facts(played: Played) -> dict[str, Any]:

@@ -1,23 +1,66 @@
-"""An episode as a video."""
+"""An episode as a video; two players' side by side, with what each thinks of its actions."""
 
+import itertools
 import os
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import NamedTuple
 
-from distill.atari import Cartridge, legal_actions
+import numpy as np
+from jaxtyping import Float, Float32, UInt8
+
+from distill.atari import Cartridge, action_names, legal_actions
 from distill.evaluation import Episodes, games_for, steps_of
 from distill.protocol import FRAMES_PER_STEP
 from distill.rollout import Policy
 
 FRAMES_PER_SECOND = 60
 ZOOM = 3
+WIDTH = 160 * ZOOM
+HEAD = 56
+"""Pixels above the picture, for name and score."""
+ROW = 24
+"""Pixels of an action's bar."""
+ROWS = 9
+"""Of bars in a column; more actions than that stand in two."""
+MARGIN = 12
+GAP = 8
+"""Pixels between two panes."""
+BACK, INK, SOFT, BAR, TAKEN = (24, 27, 32), (235, 238, 242), (140, 148, 160), (86, 180, 233), (240, 136, 62)
+"""Red, green and blue."""
+
+Picture = UInt8[np.ndarray, "_ _ 3"]
 
 
-def film(policy: Policy, episodes: Episodes, path: Path) -> None:
-    """Write the first of some episodes as H.264 of 480 x 630 pixels, from where the policy begins to act.
+class Actor(NamedTuple):
+    """Who plays in a film."""
+
+    name: str
+    policy: Policy
+    temperature: float
+    """Divides its outputs, of which the softmax is shown: 1 for logits, the paper's 0.01 for a DQN's values."""
+
+
+class Shot(NamedTuple):
+    """A step of an episode as it is shown."""
+
+    frames: list[Picture]
+    """One for each emulator frame."""
+    probabilities: Float[np.ndarray, " A"]
+    action: int
+    score: float
+    """After the step."""
+
+
+def film(actors: Sequence[Actor], episodes: Episodes, path: Path) -> None:
+    """Write the first of some episodes as H.264, from where the policies begin to act.
+
+    Each actor plays it for itself; they stand side by side, and whose episode ends first waits in its last frame. Under
+    the frames are the probabilities of the actions, the one that was taken in another colour.
 
     Args:
-        policy: Who plays.
+        actors: One, or two.
         episodes: The first of them is played again; nothing in it is random but what its number says.
         path: The file, `.mp4`; its folder is made where it is missing.
 
@@ -29,20 +72,114 @@ def film(policy: Policy, episodes: Episodes, path: Path) -> None:
     import imageio.v2 as imageio
 
     one = episodes._replace(numbers=episodes.numbers[:1])
-    with closing(games_for(one)) as games:
-        actions = [int(step.actions[0]) for step in steps_of(policy, one, games)]
-        cartridge = Cartridge(one.game)
-        for action in games.lead_in(0).tolist():
-            cartridge.act(action)
+    panes = [pane_of(actor, shots_of(actor, one), one.game) for actor in actors]
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}")
     with imageio.get_writer(unfinished, format="ffmpeg", fps=FRAMES_PER_SECOND, macro_block_size=2) as video:
-        for action in actions:
-            for _ in range(FRAMES_PER_STEP):
-                if not cartridge.over:
-                    cartridge.act(legal_actions(one.game)[action])
-                    video.append_data(cartridge.picture.repeat(ZOOM, axis=0).repeat(ZOOM, axis=1))
+        for picture in side_by_side(panes):
+            video.append_data(picture)
     os.replace(unfinished, path)
+
+
+def shots_of(actor: Actor, one: Episodes) -> Iterator[Shot]:
+    """Play an episode, then show it step by step.
+
+    Args:
+        actor: Who plays.
+        one: Episodes, of which there is but one.
+    """
+    with closing(games_for(one)) as games:
+        steps = [(int(step.actions[0]), step.values[0]) for step in steps_of(actor.policy, one, games)]
+        cartridge = Cartridge(one.game)
+        for action in games.lead_in(0).tolist():
+            cartridge.act(action)
+    score = 0.0
+    for action, values in steps:
+        frames = []
+        for _ in range(FRAMES_PER_STEP):
+            if not cartridge.over:
+                score += cartridge.act(legal_actions(one.game)[action])
+                frames.append(cartridge.picture)
+        yield Shot(frames, softmax(values / actor.temperature), action, score)
+
+
+def softmax(values: Float32[np.ndarray, " A"]) -> Float[np.ndarray, " A"]:
+    """Turn logits into probabilities."""
+    powers = np.exp(values.astype(np.float64) - values.max())
+    return powers / powers.sum()
+
+
+def pane_of(actor: Actor, shots: Iterator[Shot], game: str) -> Iterator[Picture]:
+    """Draw an actor's episode, a picture for each emulator frame."""
+    shown = "outputs" if actor.temperature == 1 else f"values / {actor.temperature:g}"
+    for shot in shots:
+        head = _text(_empty(HEAD), MARGIN, 24, actor.name, 0.7, INK)
+        _text(head, MARGIN, 46, f"softmax of {shown}", 0.45, SOFT)
+        _right(head, 32, f"{shot.score:g}", 0.9, INK)
+        bars = bars_of(shot.probabilities, shot.action, action_names(game))
+        for frame in shot.frames:
+            yield np.vstack([head, frame.repeat(ZOOM, axis=0).repeat(ZOOM, axis=1), bars])
+
+
+def side_by_side(panes: Sequence[Iterator[Picture]]) -> Iterator[Picture]:
+    """Put panes together for as long as one of them goes on; one that has ended stays as it was, darkened."""
+    shown: dict[int, Picture] = {}
+    ended: set[int] = set()
+    for pictures in itertools.zip_longest(*panes):
+        for number, picture in enumerate(pictures):
+            if picture is not None:
+                shown[number] = picture
+            elif number not in ended:
+                ended.add(number)
+                shown[number] = _ended(shown[number])
+        gap = np.full((len(shown[0]), GAP, 3), BACK, np.uint8)
+        yield np.hstack([part for number in range(len(panes)) for part in (gap, shown[number])][1:])
+
+
+def bars_of(probabilities: Float[np.ndarray, " A"], taken: int, names: Sequence[str]) -> Picture:
+    """Draw a bar for each action, from none to certain.
+
+    Args:
+        probabilities: Of the actions.
+        taken: The action that was taken.
+        names: Of the actions.
+    """
+    import cv2
+
+    rows, columns = min(len(names), ROWS), -(-len(names) // ROWS)
+    picture = _empty(rows * ROW + 2 * MARGIN)
+    width = (WIDTH - MARGIN) // columns - MARGIN
+    label = 118
+    for number, (name, share) in enumerate(zip(names, probabilities.tolist(), strict=True)):
+        column, row = divmod(number, ROWS)
+        left, top = MARGIN + column * (width + MARGIN), MARGIN + row * ROW
+        right = left + label + round((width - label - 44) * share)
+        color = TAKEN if number == taken else BAR
+        cv2.rectangle(picture, (left + label, top + 5), (right, top + ROW - 6), color, -1)
+        _text(picture, left, top + 17, name, 0.42, INK if number == taken else SOFT)
+        _text(picture, right + 6, top + 17, f"{share:.0%}", 0.42, INK if share >= 0.005 else SOFT)
+    return picture
+
+
+def _ended(pane: Picture) -> Picture:
+    return _right(pane // 2, HEAD - 8, "ended", 0.5, INK)
+
+
+def _empty(height: int) -> Picture:
+    return np.full((height, WIDTH, 3), BACK, np.uint8)
+
+
+def _text(picture: Picture, left: int, base: int, what: str, scale: float, color: tuple[int, int, int]) -> Picture:
+    import cv2
+
+    return cv2.putText(picture, what, (left, base), cv2.FONT_HERSHEY_SIMPLEX, scale, color, 1, cv2.LINE_AA)
+
+
+def _right(picture: Picture, base: int, what: str, scale: float, color: tuple[int, int, int]) -> Picture:
+    import cv2
+
+    (width, _), _ = cv2.getTextSize(what, cv2.FONT_HERSHEY_SIMPLEX, scale, 1)
+    return _text(picture, WIDTH - MARGIN - width, base, what, scale, color)
 
 
 def check(episodes: Episodes, path: Path) -> None:

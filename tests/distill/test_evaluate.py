@@ -10,6 +10,7 @@ import torch
 from distill.atari import Cartridge
 from distill.cli import main
 from distill.evaluation import Episodes, play_episodes, score_episodes
+from distill.film import Actor, bars_of, pane_of, shots_of, side_by_side
 from distill.rollout import greedy_in
 from distill.starts import Start, Starts, screen_hash
 from distill.weights import load_network
@@ -152,8 +153,51 @@ def test_a_video_shows_the_first_episode(teachers, starts, tmp_path):
         warnings.simplefilter("ignore")
         frames = [*imageio.get_reader(tmp_path / "v.mp4").iter_data()]
     assert len(frames) == 200 - len(Starts.load(starts).starts[0].actions)
-    assert frames[0].shape == (630, 480, 3)
+    assert frames[0].shape == (56 + 630 + 4 * 24 + 24, 480, 3)
     assert list(tmp_path.iterdir()) == [tmp_path / "v.mp4"]
+    cartridge = Cartridge("breakout")
+    for action in Starts.load(starts).starts[0].actions.tolist():
+        cartridge.act(action)
+    seen = cartridge.picture.repeat(3, axis=0).repeat(3, axis=1)
+    assert np.abs(frames[0][56:686].astype(int) - seen).mean() < 10
+
+
+def test_a_film_shows_both_side_by_side(make_teacher):
+    """Teacher and student play the same episode, each for itself; who ends first waits, darkened."""
+    network = greedy_in(load_network(make_teacher("pong"))[0])
+    actors = [Actor("teacher", network, 0.01), Actor("student", lambda seen: network(seen) * 0, 1.0)]
+    rules = Episodes("pong", (0, 1), 0, epsilon=0.0, max_frames=40)
+    shots = [[*shots_of(actor, rules._replace(numbers=(0,)))] for actor in actors]
+    assert [len(shot.frames) for shot in shots[0]] == [4] * len(shots[0])
+    assert {shot.action for shot in shots[1]} == {0}
+    assert all(shot.probabilities.tolist() == [1 / 6] * 6 for shot in shots[1])
+    assert max(shot.probabilities.max() for shot in shots[0]) > 0.9
+    assert (shots[0][0].frames[0] == shots[1][0].frames[0]).all()
+    panes = [
+        [*pane_of(actor, iter(of), "pong")] for actor, of in zip(actors, (shots[0][:2], shots[1][:5]), strict=True)
+    ]
+    together = [*side_by_side([iter(pane) for pane in panes])]
+    assert len(together) == 20
+    assert together[0].shape == (56 + 630 + 6 * 24 + 24, 2 * 480 + 8, 3)
+    for number, picture in enumerate(together):
+        assert (picture[:, 488:] == panes[1][number]).all()
+        assert (picture[100:, :480] == (panes[0][number] if number < 8 else panes[0][-1] // 2)[100:]).all()
+
+
+def test_bars_are_as_long_as_actions_are_likely():
+    """Bars stand in the order of the actions, the taken one in another colour, 18 of them in two columns."""
+    for count in (6, 18):
+        shares = np.arange(1, count + 1) / sum(range(1, count + 1))
+        picture = bars_of(shares, 2, [str(number) for number in range(count)])
+        lengths = []
+        for number in range(count):
+            column, row = divmod(number, 9)
+            width = 468 // (count // 9 or 1)
+            line = picture[12 + 24 * row + 6, column * width : (column + 1) * width]
+            color = (240, 136, 62) if number == 2 else (86, 180, 233)
+            lengths.append((line == color).all(axis=1).sum())
+        full = width - 12 - 118 - 44
+        assert lengths == pytest.approx((shares * full + 1).tolist(), abs=1)
 
 
 @pytest.mark.parametrize(
