@@ -113,8 +113,9 @@ def player_of(weights: str, game: str | None, dtype: torch.dtype) -> tuple[Polic
 
 
 def temperature_of(header: dict[str, Any]) -> float:
-    """Give 1 for a network that was taught, whose outputs are logits, and the paper's for one that learned values."""
-    return 1.0 if (header.get("trained") or {}).get("teacher") else PAPERS_TEMPERATURE
+    """Give 1 for a policy or a network that was taught, whose outputs are logits, and the paper's for values."""
+    logits = header.get("kind") == "policy" or (header.get("trained") or {}).get("teacher")
+    return 1.0 if logits else PAPERS_TEMPERATURE
 
 
 def facts(played: Played) -> dict[str, Any]:
