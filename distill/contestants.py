@@ -120,7 +120,6 @@ class Clock(L.Callback):
         """Begin an hour."""
         self.blocks: list[float] = []
 
-
     def on_train_epoch_end(self, *args: Any) -> None:
         """Look at the time."""
         self.hours.append(time.perf_counter())

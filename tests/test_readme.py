@@ -6,10 +6,12 @@ import shlex
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from distill.atari import Cartridge
 from distill.cli import main
+from distill.evaluation import geometric_mean, random_adjusted_ratio
 from distill.play_log import LogWriter
 
 ROOT = Path(__file__).parent.parent
@@ -47,6 +49,28 @@ def test_the_first_table_is_what_was_measured(seed):
     assert share >= 0.95
 
 
+def test_the_table_of_several_games_is_what_was_measured():
+    """The README's table of three games is what its two runs wrote; the student is at the goal and above Multi-DQN."""
+    student, joint = (
+        json.loads((ROOT / "conf" / "results" / f"{name}.json").read_text()) for name in ("multitask3", "multi_dqn")
+    )
+    lines, shares = [line for line in README.splitlines() if line.startswith("|")], []
+
+    def shown(of: dict) -> str:
+        return "{:.1f} ({:.1f} to {:.1f})".format(of["mean"], *of["interval95"])
+
+    for game, of in student["games"].items():
+        theirs = joint["games"][game]["teacher"]
+        shares.append(random_adjusted_ratio(theirs["mean"], of["teacher"]["mean"], of["random"]))
+        cells = [f"{of['teacher']['mean']:.1f}", shown(of["student"]), f"{of['random_adjusted_ratio']:.1%}"]
+        row = " | ".join([*cells, shown(theirs), f"{shares[-1]:.1%}"])
+        assert any(f" | {row} | " in line for line in lines), row
+    mean = student["geometric_mean_random_adjusted_ratio"]
+    assert any(f"| {mean:.1%} | | {geometric_mean(shares):.1%} |" in line for line in lines)
+    assert mean >= 0.95 > geometric_mean(shares)
+    assert student["parameters"] == joint["parameters"]
+
+
 @pytest.fixture(scope="module")
 def starts(tmp_path_factory) -> Path:
     """What the README's `draw-starts` makes, but of one episode."""
@@ -55,7 +79,7 @@ def starts(tmp_path_factory) -> Path:
     return path
 
 
-@pytest.mark.parametrize("command", [command for command in COMMANDS if command.startswith("fit")])
+@pytest.mark.parametrize("command", [command for command in COMMANDS if command.startswith("fit --config")])
 def test_a_fit_command_runs_shrunken(command, workdir, starts, stand_ins):
     """Each `fit` in the README runs, given conf/debug.yaml."""
     (workdir / "pong.starts").symlink_to(starts)
@@ -82,7 +106,7 @@ def test_scores_and_starts_as_in_the_readme(workdir, capsys):
         screen = cartridge.screen
         log.add(screen, action, cartridge.act(action))
     log.close()
-    found = [command for command in COMMANDS if command.split()[0] in short and "--game " not in command]
+    found = [one for one in COMMANDS if one.split()[0] in short and not re.search("--game |evaluate teacher", one)]
     assert {command.split()[0] for command in found} == set(short)
     for command in found:
         main([*shlex.split(command), *short[command.split()[0]]])
@@ -99,19 +123,49 @@ def test_a_game_of_several_is_scored_as_in_the_readme(workdir, stand_ins, capsys
 
 
 def test_a_teacher_and_its_students_as_in_the_readme(workdir, capsys):
-    """The README's `report` draws what its `online` ran."""
-    online, report = (one for one in COMMANDS if one.split()[0] in ("online", "report"))
+    """The README's `report` draws what its `online` ran, and what stands where its `reproduce` would leave it."""
+    online, report, of_paper = (one for one in COMMANDS if one.split()[0] in ("online", "report"))
     shrunken = ["--teacher.config", "conf/debug.yaml", "--student.config", "conf/debug.yaml", "--seeds", "[0]"]
     main([*shlex.split(online), *shrunken])
     main(shlex.split(report))
     files = {"figure5.png", "figure5.csv", "report.md", "report.html"}
     assert files <= {path.name for path in (workdir / "report").iterdir()}
     assert "below its own running best" in capsys.readouterr().out
+    (workdir / "runs" / "paper").mkdir()
+    (workdir / "runs" / "online" / "0").rename(workdir / "runs" / "paper" / "hours5")
+    main(shlex.split(of_paper))
+    assert "below its own running best" in capsys.readouterr().out
+
+
+def test_a_table_is_planned_as_in_the_readme(workdir, capsys):
+    """The README's `reproduce` knows what it would run."""
+    (command,) = (command for command in COMMANDS if command.startswith("reproduce"))
+    main([*shlex.split(command), "--dry_run"])
+    assert "--model.loss_name" in capsys.readouterr().out
+
+
+def test_another_librarys_teacher_as_in_the_readme(workdir, capsys):
+    """The README's `import-teacher` reads what Stable-Baselines3 wrote, and its `evaluate` plays that."""
+    import gymnasium
+    from stable_baselines3 import DQN
+
+    space = gymnasium.spaces.Box(0, 255, (84, 84, 4), np.uint8)
+
+    class Empty(gymnasium.Env):
+        observation_space, action_space = space, gymnasium.spaces.Discrete(6)
+
+    DQN("CnnPolicy", Empty(), buffer_size=1).save("agent.zip")
+    for command in COMMANDS:
+        if command.startswith(("import-teacher", "evaluate teacher")):
+            main([*shlex.split(command), "--episodes", "1", "--max_frames", "400"])
+    assert "Stable-Baselines3" in capsys.readouterr().out
 
 
 def test_validate_runs_on_the_runs_that_the_readme_made(workdir, capsys):
-    """The README's `validate` scores the first run of conf/compress.yaml."""
+    """The README's `validate` scores the first run of conf/compress.yaml, and its `fit --resume` ends it once more."""
     main(["fit", "--config", "conf/compress.yaml", "--config", "conf/debug.yaml"])
+    (resume,) = (command for command in COMMANDS if command.startswith("fit --resume"))
+    main(shlex.split(resume))
     (command,) = (command for command in COMMANDS if command.startswith("validate"))
     main(shlex.split(command))
     assert re.search(r"pong: -?\d", capsys.readouterr().out)
