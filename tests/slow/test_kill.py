@@ -11,6 +11,7 @@ import contextlib
 import os
 import random
 import signal
+import sys
 import threading
 import time
 import traceback
@@ -87,6 +88,7 @@ class Run:
             output = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
             os.dup2(output, 1)
             os.dup2(output, 2)
+            sys.stdout = sys.stderr = os.fdopen(output, "w", buffering=1)  # not the test's capture
             Checkpoints.__init__.__defaults__ = (0.2,)  # seconds between two of them
             if life is not None:
                 end_after(*life)
@@ -98,7 +100,7 @@ class Run:
             except SystemExit as end:
                 code = end.code
             except BaseException:
-                os.write(output, traceback.format_exc().encode())
+                traceback.print_exc()
         os._exit(code)
 
     def ended(self, child: int) -> bool:

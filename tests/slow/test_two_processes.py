@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import socket
+import sys
 import time
 import traceback
 from pathlib import Path
@@ -41,6 +42,7 @@ def start(rank: int, port: int, args: list[str]) -> int:
         output = os.open(f"rank{rank}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(output, 1)
         os.dup2(output, 2)
+        sys.stdout = sys.stderr = os.fdopen(output, "w", buffering=1)  # not the test's capture
         where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2}
         where |= {"LOCAL_WORLD_SIZE": 2, "GROUP_RANK": 0, "TORCHELASTIC_RUN_ID": "none"}
         os.environ.update({name: str(value) for name, value in where.items()})
@@ -58,7 +60,7 @@ def start(rank: int, port: int, args: list[str]) -> int:
         except SystemExit as end:
             code = end.code
         except BaseException:
-            os.write(output, traceback.format_exc().encode())
+            traceback.print_exc()
     os._exit(code)
 
 
