@@ -104,7 +104,7 @@ class Remembered(ReplayDataModule):
         self.experiences = {game: Experience(self._rules(game), self.memory_hours)}
         self.experiences[game].memory = self._given
 
-    def refill(self, number: int) -> None:
+    def refill(self, number: int, **more: bool) -> None:
         """Play nothing."""
 
 
@@ -236,10 +236,10 @@ class Refilled(ReplayDataModule):
 
     refill_seconds = 0.0
 
-    def refill(self, number: int) -> None:
+    def refill(self, number: int, **more: bool) -> None:
         """Refill, and count."""
         start = time.perf_counter()
-        super().refill(number)
+        super().refill(number, **more)
         self.refill_seconds += time.perf_counter() - start
 
 

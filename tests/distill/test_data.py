@@ -41,9 +41,9 @@ def test_each_hour_is_one_refill_and_its_updates(make_teacher, small):
     refills, updates = [], []
 
     class Counting(ReplayDataModule):
-        def refill(self, number):
+        def refill(self, number, **more):
             refills.append((number, self.trainer.global_step))
-            super().refill(number)
+            super().refill(number, **more)
 
     class CountingStudent(StudentModule):
         def loss(self, batch):
