@@ -168,9 +168,10 @@ def test_a_dead_teacher_stops_the_student(teacher, tmp_path, small, capsys):
 
 def test_a_clock_that_goes_backwards_is_refused(teacher, tmp_path, small, capsys):
     """An index that knows less than before is another run's."""
-    teacher.learn(0, 1, 2)
     index = teacher.best.folder / "index.json"
-    early = index.read_text().replace('"hours": 2', '"hours": 1')
+    teacher.learn(0, 1)
+    early = index.read_text()
+    teacher.learn(2)
 
     class Meddling(L.Callback):
         def on_train_batch_start(self, trainer, module, batch, number):
