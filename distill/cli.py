@@ -9,18 +9,20 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import lightning as L
+import yaml
 from jsonargparse import set_parsing_settings
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import Logger
 from lightning.pytorch.strategies import DDPStrategy
 
-from distill import commands, runs
+from distill import commands, loggers, runs
 from distill.checkpoint_file import newest, read_checkpoint
 from distill.checkpoints import Checkpoints, SealedFiles
 from distill.data import ReplayDataModule
@@ -109,9 +111,13 @@ class DistillCLI(LightningCLI):
                 if hours is not None and hours < 1 and hours != -1:
                     fail(f"trainer.max_epochs is {hours}; it must be 1 simulated hour or more, or -1 for no end")
                 name = Path(config.config[0].relative).stem if config.get("config") else "fit"
-                self.run_dir = runs.claim(name, config.run_dir, resuming=resuming)
+                self.run_dir = self.claim(name, config.run_dir, resuming=resuming)
         except (ValueError, OSError) as error:
             fail(str(error))
+
+    def claim(self, name: str, run_dir: str | None, *, resuming: bool) -> Path:
+        """Take the run's folder."""
+        return runs.claim(name, run_dir, resuming=resuming)
 
     def instantiate_classes(self) -> None:
         """Build data, model and Trainer; what they refuse is the user's mistake."""
@@ -136,13 +142,15 @@ class DistillCLI(LightningCLI):
             )
 
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
-        """Add the bar, and for `fit` the run folder's checkpoints and, where the config names no logger, CSV."""
+        """Add the bar, and for `fit` the run folder's checkpoints and, before the config's loggers, CSV."""
         callbacks: list[Callback] = [HourBar(), PlayScore(), ScoreTable()]
         if self.subcommand == "fit":
             callbacks.append(Checkpoints(self.run_dir / "checkpoints", self.signals))
             kwargs["default_root_dir"] = self.run_dir
-            if self._get(self.config_init, "trainer").logger in (None, True):
-                kwargs["logger"] = runs.Metrics(self.run_dir)
+            logger = self._get(self.config_init, "trainer").logger
+            if logger is not False:
+                others = [] if logger in (None, True) else [logger] if isinstance(logger, Logger) else logger
+                kwargs["logger"] = [runs.Metrics(self.run_dir), *others]
         else:
             kwargs |= {"logger": False, "enable_checkpointing": False}
         self.trainer_defaults["callbacks"] = callbacks
@@ -174,11 +182,16 @@ class DistillCLI(LightningCLI):
         return f"; {'resume' if begun else 'it has no checkpoint yet; begin again'} with --resume {self.run_dir}{when}"
 
     def before_fit(self) -> None:
-        """Say where the run is, and keep its whole config there."""
+        """Say where the run is, and keep its whole config there, and wherever else it is logged."""
         if self.trainer.is_global_zero:
             config = self.config["fit"].clone()
             config.resume = config.ckpt_path = None
             text = self._parser("fit").dump(config, skip_none=False)
+            try:
+                loggers.log_config(self.trainer.loggers, yaml.safe_load(text))
+            except ValueError as error:
+                runs.give_back(self.run_dir)
+                fail(str(error))
             write_atomically(self.run_dir / runs.CONFIG, text.encode())
             print(f"run: {self.run_dir}")
 
@@ -187,7 +200,8 @@ class DistillCLI(LightningCLI):
         if not self.model.summaries:
             self.trainer.validate(self.model, self.datamodule, verbose=False)
         if self.trainer.is_global_zero:
-            report(self.model, self.datamodule, self.run_dir)
+            scores = report(self.model, self.datamodule, self.run_dir)
+            loggers.log_end(self.trainer.loggers, scores, self.model, self.datamodule, self.run_dir)
             print(f"run: {self.run_dir}")
 
     def after_validate(self) -> None:
@@ -198,32 +212,61 @@ class DistillCLI(LightningCLI):
                 print(f"{game}: {summary.mean:.1f} ({low:.1f} to {high:.1f}), {summary.episodes} episodes")
 
 
+class Rehearsal(DistillCLI):
+    """`fit` up to where a run would begin; leaves nothing behind."""
+
+    signals = Signals()
+
+    def claim(self, name: str, run_dir: str | None, *, resuming: bool) -> Path:
+        """Take no folder."""
+        return Path(os.devnull)
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        pass
+
+
 def main(args: list[str] | None = None) -> None:
     """Run a command.
 
     Args:
         args: The command line without the program's name; None takes `sys.argv`.
     """
-    quieten()
-    Parser.options_of = (ReplayDataModule, StudentModule, TeacherModule, L.Trainer)
-    allow_classes()
-    set_parsing_settings(omegaconf_absolute_to_relative_paths=True)
+    prepare()
     args = sys.argv[1:] if args is None else args
     if args and args[0] in commands.COMMANDS:
-        return commands.run(args[0], args[1:])
+        return commands.run(args[0], args[1:], rehearse)
     with Signals() as DistillCLI.signals:
         try:
-            _fit_or_validate(args)
+            run(DistillCLI, args)
         except Stopped as stop:
             fail("interrupted", code=stop.code)
 
 
-def _fit_or_validate(args: list[str]) -> None:
+def prepare() -> None:
+    """Set what holds for all parsers of this process."""
+    quieten()
+    Parser.options_of = (ReplayDataModule, StudentModule, TeacherModule, L.Trainer)
+    allow_classes()
+    set_parsing_settings(omegaconf_absolute_to_relative_paths=True)
+
+
+def rehearse(options: Sequence[str]) -> dict[str, Any]:
+    """Check options of `fit`, building all but the run; what is wrong with them ends as it would end a run.
+
+    Returns:
+        The whole config.
+    """
+    prepare()
+    return run(Rehearsal, ["fit", *options]).config["fit"].as_dict()
+
+
+def run(kind: type[DistillCLI], args: list[str]) -> DistillCLI:
+    """Do what a command line of `fit` or `validate` says."""
     args = with_config_of_checkpoint(with_config_of_run(args))
     for config in configs_in(args):
         check_keys(config)
     command = {"parser_mode": "omegaconf+"}
-    DistillCLI(
+    return kind(
         Player,
         ReplayDataModule,
         save_config_callback=None,

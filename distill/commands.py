@@ -16,6 +16,7 @@ from distill.online import Forwarded, online
 from distill.paper import report
 from distill.record import record
 from distill.reproduce import reproduce
+from distill.sweep import Rehearse, sweep
 
 COMMANDS = {
     "bench": bench,
@@ -28,10 +29,11 @@ COMMANDS = {
     "record": record,
     "report": report,
     "reproduce": reproduce,
+    "sweep": sweep,
 }
 
 
-def run(name: str, args: list[str]) -> None:
+def run(name: str, args: list[str], rehearse: Rehearse) -> None:
     """Run a command; what it refuses is the user's mistake.
 
     Its first argument, where it has no default and no star before it, or a slash after it, stands without a name; all
@@ -41,6 +43,7 @@ def run(name: str, args: list[str]) -> None:
     Args:
         name: One of `COMMANDS`.
         args: The rest of the command line.
+        rehearse: For a command with an argument of this type.
     """
     function = COMMANDS[name]
     parameters = inspect.signature(function).parameters
@@ -61,7 +64,8 @@ def run(name: str, args: list[str]) -> None:
     forwarded = {}
     for one in others:
         args, forwarded[one] = divide(args, f"--{one.removesuffix('options').replace('_', '.')}")
-    parser.add_function_arguments(function, as_group=False, skip=positional | others)
+    ours = {one: rehearse for one, parameter in parameters.items() if parameter.annotation == Rehearse}
+    parser.add_function_arguments(function, as_group=False, skip=positional | others | set(ours))
     flags = {one for one, parameter in parameters.items() if parameter.annotation is bool}
     for action in parser._actions:
         if action.dest in flags:
@@ -70,7 +74,7 @@ def run(name: str, args: list[str]) -> None:
         given = parser.parse_args(args).as_dict()
         given.pop("config")
         alone = [given.pop(one) for one in positional]
-        function(*alone, **given, **forwarded)
+        function(*alone, **given, **forwarded, **ours)
     except ValueError as error:
         fail(one_line(str(error)))
     except KeyboardInterrupt:

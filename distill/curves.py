@@ -76,7 +76,9 @@ def read_curves(folders: Sequence[Path]) -> Curves:
             int(row["step"]) // data.updates_per_hour: float(row["val/score"]) for row in rows if row.get("val/score")
         }
         labellers = {
-            int(row["epoch"]) + 1: float(row["online/teachers_hour"]) for row in rows if row.get("online/teachers_hour")
+            _hour(row, data.updates_per_hour): float(row["online/teachers_hour"])
+            for row in rows
+            if row.get("online/teachers_hour")
         }
         if not scores or not labellers:
             raise ValueError(f"{run} has no scores of a student that follows a teacher")
@@ -182,6 +184,11 @@ def _metrics(run: Path) -> list[dict[str, str]]:
             return list(csv.DictReader(file))
     except FileNotFoundError:
         raise ValueError(f"{run} has no metrics.csv") from None
+
+
+def _hour(row: Mapping[str, str], updates_per_hour: int) -> int:
+    """Say after how many hours a row was written; with an epoch it is of an older run, which counted blocks here."""
+    return int(row["epoch"]) + 1 if row.get("epoch") else int(row["step"]) // updates_per_hour
 
 
 def _drawn(curves: Curves, theme: Theme) -> bytes:

@@ -17,10 +17,15 @@ LINE_SECONDS_VARIABLE = "DISTILL_LINE_SECONDS"
 
 
 class PlayScore(L.Callback):
-    """Log, once an hour, the mean score of the last episodes that were played into each memory."""
+    """Log, once an hour, the mean score of the last episodes that were played into each memory, and the hour.
+
+    All that is logged when an hour ends then stands at the updates taken; Lightning would count blocks.
+    """
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Log it, once an episode has ended."""
+        pl_module.log("hour", float(trainer.current_epoch + 1), sync_dist=True)
+        pl_module.log("step", float(trainer.global_step), sync_dist=True)
         for game, experience in trainer.datamodule.experiences.items():
             if experience.scores:
                 name = pl_module.metric("play", game, "score")

@@ -131,7 +131,7 @@ def only(of_games: list[Any]) -> Any:
     return of_games[0] if len(of_games) == 1 else of_games
 
 
-def report(model: Player, data: ReplayDataModule, folder: Path) -> None:
+def report(model: Player, data: ReplayDataModule, folder: Path) -> dict[str, Any]:
     """Write a finished run's network and `scores.json`, and print the table.
 
     Args:
@@ -139,6 +139,9 @@ def report(model: Player, data: ReplayDataModule, folder: Path) -> None:
             file is what is scored.
         data: Its data module; the teachers, where there are some, are scored here if they were not before.
         folder: The run's folder.
+
+    Returns:
+        What `scores.json` holds.
     """
     described = data.eval_rules(model.games[0]).described
     header = {
@@ -178,6 +181,7 @@ def report(model: Player, data: ReplayDataModule, folder: Path) -> None:
         print_games(described, scores)
         print(f"{whole['parameters']:,} parameters, {file.stat().st_size / 1e6:.1f} MB")
     write_scores(folder / "scores.json", whole)
+    return whole
 
 
 def play_with_bar(policy: Policy, rules: Episodes, title: str) -> Played:

@@ -15,11 +15,12 @@ from rich.console import Console
 from distill import checks
 from distill.experiments import CONF, Cell, Plan, TableName, cells_of
 from distill.mistakes import fail
-from distill.online import POLL_SECONDS, Forwarded, Run
+from distill.online import Forwarded
 from distill.page import interval, points
 from distill.paper import report
 from distill.progress import LINE_SECONDS_VARIABLE
 from distill.results import is_online, read_results
+from distill.run_process import POLL_SECONDS, Run
 
 PROGRESS = ("play", "learn")
 """How the lines begin in which a run says how far it is."""

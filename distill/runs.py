@@ -47,6 +47,11 @@ def claim(name: str, run_dir: str | None, *, resuming: bool) -> Path:
     return folder
 
 
+def current() -> Path:
+    """Give the folder that this process claimed last; the working directory, where it claimed none."""
+    return Path(os.environ.get(RUN_DIR_VARIABLE, "."))
+
+
 def last_checkpoint(run: Path) -> str | None:
     """Find a run's newest whole checkpoint; say what is wrong with one that is newer.
 
@@ -90,12 +95,13 @@ class Metrics(CSVLogger):
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, Any], step: int | None = None) -> None:
-        """Log; the first time, put back what was written before that step, or at it but of other metrics."""
+        """Log; the first time, put back what was written before: up to that step, and at it up to these metrics."""
         for row in self._before:
             had = {name: value for name, value in row.items() if value}
             at = int(had.pop("step"))
-            if step is None or at < step or (at == step and not set(had) & set(metrics)):
-                self.experiment.log_metrics(had, at)
+            if step is not None and (at > step or (at == step and set(had) & set(metrics))):
+                break  # from here on all is logged again
+            self.experiment.log_metrics(had, at)
         self._before.clear()
         super().log_metrics(metrics, step)
 

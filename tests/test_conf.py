@@ -1,17 +1,24 @@
 """Every file in conf/ runs; a new one is found by glob and cannot escape."""
 
+import itertools
 import json
 from pathlib import Path
 
 import pytest
 import yaml
+from wandb.sdk.launch.sweeps import utils as agent
 
-from distill.cli import main
+from distill.cli import main, rehearse
+from distill.sweep_file import read_sweep
 from distill.weights import shipped
 
 ROOT = Path(__file__).parent.parent
 CONF = ROOT / "conf"
-COMPLETE = [path for path in sorted(CONF.rglob("*.yaml")) if "class_path" in path.read_text() and path.stem != "debug"]
+ALL = sorted(CONF.rglob("*.yaml"))
+SWEEPS = [path for path in ALL if path.parent.name == "sweep"]
+COMPLETE = [path for path in ALL if {"model", "data"} <= set(yaml.safe_load(path.read_text()))]
+OTHERS = [path for path in ALL if "python -m distill online" in path.read_text()]
+OVERLAYS = [path for path in ALL if path not in (*SWEEPS, *COMPLETE, *OTHERS)]
 
 
 def but_for_its_hours(path: Path) -> str:
@@ -55,10 +62,43 @@ def test_a_shipped_teachers_config_is_complete(workdir, capsys):
         assert f"| {game} | {mean:.1f} (" in table
 
 
-def test_every_other_config_is_an_overlay_of_these(workdir, capsys):
-    """A file that is no complete config, nor another command's, merges into conf/compress.yaml."""
-    others = {path for path in CONF.rglob("*.yaml") if "python -m distill online" in path.read_text()}
-    for path in set(CONF.rglob("*.yaml")) - set(COMPLETE) - others:
+def test_every_other_config_is_an_overlay_of_these(workdir):
+    """A file that is no complete config, nor another command's, merges into conf/compress.yaml, and all of it is built.
+
+    Whatever such a file is given after says so in its header.
+    """
+    assert {"debug", "tensorboard", "wandb"} <= {path.stem for path in OVERLAYS}
+    for path in OVERLAYS:
+        name = path.relative_to(ROOT)
+        assert f"python -m distill fit --config conf/compress.yaml --config {name}" in path.read_text(), path
+        rehearse(["--config", "conf/compress.yaml", "--config", str(name)])
+
+
+@pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
+def test_a_sweep_is_expanded_as_wandb_does(path, workdir, capsys):
+    """Each point of a sweep, written as a command line by W&B's own agent, is as we write it, and `fit` takes it."""
+    content = yaml.safe_load(path.read_text())
+    assert f"python -m distill sweep conf/sweep/{path.name}" in path.read_text()
+    assert f"wandb sweep conf/sweep/{path.name}" in path.read_text()
+    sweep = read_sweep(path)
+    names = list(content["parameters"])
+    points = list(itertools.product(*(content["parameters"][name]["values"] for name in names)))
+    assert [tuple(point.values()) for point in sweep.grid()] == points
+    for values in points:
+        args = {name: {"value": value} for name, value in zip(names, values, strict=True)}
+        macros = agent.create_sweep_command_args({"args": args})
+        command = []
+        for part in agent.create_sweep_command(list(content["command"])):
+            command += macros.get(part.removeprefix("${").removesuffix("}"), [part]) if "${" in part else [part]
+        assert command[:5] == ["${env}", "${interpreter}", "-m", "distill", "fit"]
+        assert command[5:] == sweep.options_of(dict(zip(names, values, strict=True)))
         with pytest.raises(SystemExit) as stop:
-            main(["fit", "--config", "conf/compress.yaml", "--config", str(path), "--print_config"])
-        assert stop.value.code in (0, None), path
+            main([*command[4:], "--print_config"])
+        assert stop.value.code in (0, None)
+        config = yaml.safe_load(capsys.readouterr().out)
+        for name, value in zip(names, values, strict=True):
+            section, key = name.split(".")
+            assert config[section]["init_args"][key] == value
+        assert config["data"]["init_args"]["store"]
+        assert [of["class_path"] for of in config["trainer"]["logger"]] == ["distill.loggers.Wandb"]
+    rehearse(command[5:])

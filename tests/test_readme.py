@@ -137,6 +137,13 @@ def test_a_teacher_and_its_students_as_in_the_readme(workdir, capsys):
     assert "below its own running best" in capsys.readouterr().out
 
 
+def test_a_sweep_runs_as_in_the_readme(workdir, capsys):
+    """The README's `sweep` runs its first two points, shrunken, and draws them."""
+    (command,) = (command for command in COMMANDS if command.startswith("sweep"))
+    main([*shlex.split(command), "--count", "2", "--fit.config", "conf/debug.yaml", "--fit.trainer.logger=null"])
+    assert list((workdir / "runs").glob("sweep-*/0/sweep.png"))
+
+
 def test_a_table_is_planned_as_in_the_readme(workdir, capsys):
     """The README's `reproduce` knows what it would run."""
     (command,) = (command for command in COMMANDS if command.startswith("reproduce"))

@@ -41,7 +41,7 @@ def test_it_scores_and_changes_nothing(starts, workdir):
     plain, watched = run("plain"), run("watched", *callback, *options)
     assert all(torch.equal(plain[name], watched[name]) for name in plain)
     rows = [row for row in metrics(workdir / "watched") if row["val/human_start_score"]]
-    assert [row["epoch"] for row in rows] == ["0", "1"]
+    assert [row["step"] for row in rows] == ["16", "32"]  # updates
     rules = Episodes("pong", tuple(range(4)), 0, max_frames=700, starts=Starts.load(starts))
     student, _ = load_network("watched/student.safetensors")
     teacher, _ = load_network("pong")
@@ -56,7 +56,7 @@ def test_it_waits_for_its_hours(starts, workdir):
     more = ["--trainer.max_epochs=3", "--trainer.callbacks+=callbacks.human_start.HumanStartEvaluation"]
     more += [f"--trainer.callbacks.starts={starts}", "--trainer.callbacks.max_frames=700"]
     run("run", *more, "--trainer.callbacks.every_hours=2")
-    assert [row["epoch"] for row in metrics(workdir / "run") if row["val/human_start_score"]] == ["1", "2"]
+    assert [row["step"] for row in metrics(workdir / "run") if row["val/human_start_score"]] == ["32", "48"]
 
 
 @pytest.mark.parametrize(
