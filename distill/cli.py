@@ -167,6 +167,8 @@ class DistillCLI(LightningCLI):
             fail(f"{error}{self.resuming(', with another learning rate')}", code=1)
         except Gone as error:
             fail(str(error), code=1)
+        except MisconfigurationException as error:  # a checkpoint of more hours than the run is to have
+            fail(one_line(str(error)))
         except Exception as error:
             if self.signals.asked is not None:  # another process has stopped already, and is missed
                 fail("interrupted", code=128 + self.signals.asked)

@@ -94,6 +94,10 @@ def test_a_run_goes_on_from_its_checkpoint(fit, workdir, capsys):
     assert len(tables[0]) > 6
     for name in ("step", "train/loss", "val/score"):
         assert [row[name] for row in tables[0]] == [row[name] for row in tables[1]]
+    with pytest.raises(SystemExit) as stop:
+        main(["fit", "--resume", "parts", "--trainer.max_epochs", "1"])
+    assert stop.value.code == 2
+    assert "max_epochs=1" in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_a_users_file_brings_a_loss(fit, workdir, monkeypatch):
