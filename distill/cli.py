@@ -5,10 +5,8 @@ each mistake, and a folder for each run.
 """
 
 import errno
-import logging
 import os
 import sys
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +21,7 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.strategies import DDPStrategy
 
 from distill import commands, loggers, runs
+from distill.arguments import configs_in, with_config_of_checkpoint, with_config_of_run
 from distill.checkpoint_file import newest, read_checkpoint
 from distill.checkpoints import Checkpoints, SealedFiles
 from distill.data import ReplayDataModule
@@ -30,6 +29,7 @@ from distill.hours import Gone
 from distill.mistakes import Parser, allow_classes, check_keys, fail, one_line
 from distill.player import Diverged, Player
 from distill.progress import HourBar, PlayScore
+from distill.quiet import quieten
 from distill.report import ScoreTable, report
 from distill.stopping import Signals, Stopped
 from distill.store import write_atomically
@@ -294,64 +294,3 @@ def run(kind: type[DistillCLI], args: list[str]) -> DistillCLI:
 def names_of(game: str | Mapping[str, Any]) -> str | list[str]:
     """Give the model what it needs of the data module's `game`: a name, or several without their teachers."""
     return game if isinstance(game, str) else list(game)
-
-
-def with_config_of_checkpoint(args: list[str]) -> list[str]:
-    """Give `validate --ckpt_path RUN/checkpoints/X.ckpt` the config of its run, where it names none."""
-    if args[:1] != ["validate"] or configs_in(args):
-        return args
-    for checkpoint in values_of(args, "--ckpt_path"):
-        config = Path(checkpoint).parent.parent / runs.CONFIG
-        if config.is_file():
-            return ["validate", "--config", str(config), *args[1:]]
-    return args
-
-
-def with_config_of_run(args: list[str]) -> list[str]:
-    """Give `fit --resume RUN` the config of the run, before what else is on the command line."""
-    if args[:1] != ["fit"]:
-        return args
-    for run in values_of(args, "--resume"):
-        config = Path(run) / runs.CONFIG
-        if not config.is_file():
-            fail(f"{run} holds no {runs.CONFIG}, so there is no run to resume; give the folder of a run")
-        return ["fit", "--config", str(config), *args[1:]]
-    return args
-
-
-def configs_in(args: list[str]) -> list[str]:
-    """List the configs that a command line names."""
-    return [*values_of(args, "--config"), *values_of(args, "-c")]
-
-
-def values_of(args: list[str], option: str) -> list[str]:
-    """List what a command line gives for an option."""
-    pairs = zip(args, [*args[1:], ""], strict=True)
-    return [part.partition("=")[2] or following for part, following in pairs if part.partition("=")[0] == option]
-
-
-def quieten() -> None:
-    """Keep Lightning's advice that does not apply here out of the output."""
-    os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # 5.0 renames what Lightning 2.6 calls
-    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch.accelerators.cuda", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    for message in (
-        # No worker processes here: they could not share the environments.
-        ".*does not have many workers.*",
-        "Your `IterableDataset` has `__len__` defined.*",
-        # https://github.com/Lightning-AI/pytorch-lightning/issues/21430
-        ".*isinstance\\(treespec, LeafSpec\\).*",
-        # The run's folder is claimed before its logger opens.
-        "Experiment logs directory .* exists and is not empty.*",
-        # A run that goes on writes into its own folder.
-        "Checkpoint directory .* exists and is not empty.*",
-        # Scoring saves nothing.
-        "Be aware that when using `ckpt_path`, callbacks used to create the checkpoint.*",
-        # A short hour has fewer blocks than that.
-        "The number of training batches .* is smaller than the logging interval.*",
-        # The first process's metrics stand for all; what differs between them are games that they play.
-        "It is recommended to use `self.log.*sync_dist=True.*",
-        # It is: an hour that was broken off goes on with the block that it had come to.
-        "You're resuming from a checkpoint that ended before the epoch ended.*",
-    ):
-        warnings.filterwarnings("ignore", message=message)

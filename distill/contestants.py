@@ -34,8 +34,8 @@ class Size(NamedTuple):
     play_steps: int = 6_000
     """Over all environments."""
     block_updates: int = 50
-    blocks: int = 5
-    """Of the smaller networks; the full one has two."""
+    blocks: int = 11
+    """Of the smaller networks, of which the first is not counted; the full one has three."""
     hour_steps: int = 5_400
     """Of a shortened hour, a tenth of a real one, as its updates are."""
     hour_blocks: int = 20
@@ -157,7 +157,7 @@ class Learning:
     def __init__(self, game: str, teacher: str, network: str, memory: Memory, size: Size) -> None:
         self.game, self.teacher, self.network, self.memory = game, teacher, network, memory
         self.block_updates = size.block_updates
-        self.blocks = 2 if network == "dqn" else size.blocks
+        self.blocks = 3 if network == "dqn" else size.blocks
         self.updates = self.blocks * self.block_updates
         self.drawn = Block.of(memory.minibatch(np.random.default_rng(0), 32 * self.block_updates), 32)
         self.student = StudentModule(game, network)

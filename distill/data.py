@@ -1,4 +1,7 @@
-"""`ReplayDataModule`: each simulated hour refills the memory from the teacher, then yields blocks of minibatches."""
+"""`ReplayDataModule`: each simulated hour refills the memory from the teacher, then yields blocks of minibatches.
+
+One class: half of the file says what its options are and which values they take; what they set in motion is elsewhere.
+"""
 
 import itertools
 from collections.abc import Callable, Iterator

@@ -20,7 +20,6 @@ from distill.rollout import Policy, greedy_in
 from distill.starts import Starts
 from distill.weights import load_network, load_teacher
 
-PAPERS_TEMPERATURE = 0.01
 FEW_GAMES = 30
 """From no-op starts, a player without anything random plays at most about so many different games."""
 
@@ -65,7 +64,7 @@ def evaluate(
     begin = None if starts == "noop" else Starts.load(starts, game)
     number = episodes or (protocol.EVAL_EPISODES if begin is None else len(begin.starts))
     rules = Episodes(game, tuple(range(number)), seed, epsilon, max_frames, sticky, begin)
-    other = player_of(teacher, game, dtype)[0] if teacher else None
+    other, _, others_temperature = player_of(teacher, game, dtype) if teacher else (None, game, temperature)
     if video is not None:
         check_film(rules, Path(video))
     if begin is None and epsilon == sticky == 0:
@@ -87,7 +86,7 @@ def evaluate(
     if video is not None:
         actors = [Actor(Path(weights).name, policy, temperature)]
         if other is not None:
-            actors = [Actor("teacher", other, PAPERS_TEMPERATURE), Actor("student", policy, 1.0)]
+            actors = [Actor("teacher", other, others_temperature), Actor("student", policy, 1.0)]
         film(actors, rules, Path(video))
 
 
@@ -115,7 +114,7 @@ def player_of(weights: str, game: str | None, dtype: torch.dtype) -> tuple[Polic
 def temperature_of(header: dict[str, Any]) -> float:
     """Give 1 for a policy or a network that was taught, whose outputs are logits, and the paper's for values."""
     logits = header.get("kind") == "policy" or (header.get("trained") or {}).get("teacher")
-    return 1.0 if logits else PAPERS_TEMPERATURE
+    return 1.0 if logits else protocol.TEMPERATURE
 
 
 def facts(played: Played) -> dict[str, Any]:

@@ -1,18 +1,15 @@
 """Episodes -> scores, with intervals, and what they mean beside a teacher's, a person's and a random player's."""
 
-import threading
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import closing
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from jaxtyping import Float, UInt64
 
 from distill import protocol
-from distill.atari import Atari, num_actions, usable_cores
+from distill.atari import Atari, num_actions
 from distill.handover import HandedOver
 from distill.randomness import generator
 from distill.rollout import Games, Policy, Step, play
@@ -20,10 +17,8 @@ from distill.starts import Starts
 
 MAX_ENVS = 30
 """Environments that an evaluation from no-op starts steps together at most."""
-MAX_HANDED_OVER = 50
-"""The same from recorded starts; where there are more episodes, each next so many are played as soon as others end."""
-AT_ONCE = 2
-"""Threads that play from recorded starts: while the emulators of one work, the network answers the other."""
+MAX_HANDED_OVER = 100
+"""The same from recorded starts; the next so many wait until all of these have ended."""
 PRIME = np.uint64(1_099_511_628_211)
 """Of the Fowler-Noll-Vo hash, which tells episodes apart."""
 
@@ -90,41 +85,16 @@ def play_episodes(policy: Policy, episodes: Episodes, on_episode: Callable[[], N
     """
     numbers = episodes.numbers
     played = Played(np.zeros(len(numbers)), np.zeros(len(numbers), np.uint64))
-    if len(numbers) < AT_ONCE or episodes.starts is None:
-        if numbers:
-            _play_together(policy, episodes, played, on_episode)
-        return played
-    size = min(MAX_HANDED_OVER, -(-len(numbers) // AT_ONCE))
-    stop = threading.Event()
-
-    def play_part(first: int) -> None:
-        part = slice(first, first + size)
-        mine = Played(*(of[part] for of in played))
-        _play_together(policy, episodes._replace(numbers=numbers[part]), mine, on_episode, stop)
-
-    threads = max(1, min(torch.get_num_threads(), usable_cores()) // AT_ONCE)
-    with ThreadPoolExecutor(AT_ONCE, "evaluation", torch.set_num_threads, (threads,)) as pool:
-        try:
-            for done in [pool.submit(play_part, first) for first in range(0, len(numbers), size)]:
-                done.result()
-        except BaseException:
-            stop.set()
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    together = len(numbers) if episodes.starts is None else MAX_HANDED_OVER
+    for first in range(0, len(numbers), together or 1):
+        part = numbers[first : first + together]
+        _play_together(policy, episodes._replace(numbers=part), Played(*(of[first:] for of in played)), on_episode)
     return played
 
 
-def _play_together(
-    policy: Policy,
-    episodes: Episodes,
-    played: Played,
-    on_episode: Callable[[], None],
-    stop: threading.Event | None = None,
-) -> None:
+def _play_together(policy: Policy, episodes: Episodes, played: Played, on_episode: Callable[[], None]) -> None:
     with closing(games_for(episodes)) as games:
         for step in steps_of(policy, episodes, games):
-            if stop is not None and stop.is_set():
-                raise CancelledError
             for env in np.flatnonzero(step.first):
                 played.fingerprints[step.episodes[env]] = zlib.crc32(step.observations[env].tobytes())
             playing = step.episodes >= 0
@@ -149,8 +119,7 @@ def games_for(episodes: Episodes) -> Games:
         raise ValueError(
             f"sticky is {episodes.sticky}; with recorded starts it must be 0, or their replay would lead elsewhere"
         )
-    which = [number % len(starts.starts) for number in numbers]
-    return HandedOver(starts, which, max_frames=max_frames, num_processes=max(1, usable_cores() // AT_ONCE))
+    return HandedOver(starts, [number % len(starts.starts) for number in numbers], max_frames=max_frames)
 
 
 def steps_of(policy: Policy, episodes: Episodes, games: Games) -> Iterator[Step]:

@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 
 from omegaconf import OmegaConf
 
+from distill.protocol import TEMPERATURE
 from distill.published import GAME_NAMES, LOSS_GAMES
 from distill.weights import shipped
 
@@ -86,9 +87,11 @@ def _scaled(config: Path, hours: int) -> list[str]:
     return ["--model.learning_rate", json.dumps(points)]
 
 
-def _one_game(name: str, plan: Plan, seed: int, game: str, loss: str, network: str, temperature: float = 0.01) -> Cell:
+def _one_game(
+    name: str, plan: Plan, seed: int, game: str, loss: str, network: str, temperature: float = TEMPERATURE
+) -> Cell:
     options = ["--model.loss_name", loss, "--model.network", network, "--data.game", game, "--data.teacher", game]
-    if temperature != 0.01:
+    if temperature != TEMPERATURE:
         name, options = f"{name}-temperature{temperature:g}", [*options, "--model.temperature", f"{temperature:g}"]
     options += ["--data.store", plan.store]
     return _cell(f"{name}-{game}", "paper/one_game.yaml", plan.hours, seed, *options)

@@ -4,11 +4,10 @@ from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter
 from typing import NamedTuple
 
+from distill.protocol import TEMPERATURE
 from distill.published import GAME_NAMES, TABLE_1, TABLE_2, TABLE_B1, TABLE_B2, PaperTable
 from distill.results import STUDENT, TEACHER, Experiment, Pooled, Result, pool
 
-SHARP = 0.01
-"""The paper's temperature."""
 SMALLER = {"net1": "net1, 25%", "net2": "net2, 7%", "net3": "net3, 4%", "net4": "net4, 1%", "net5": "net5, 0.3%"}
 NOTHING_PRINTED = PaperTable({}, {}, "")
 
@@ -37,9 +36,9 @@ def _alone(experiment: Experiment) -> bool:
 
 def _by_paper(experiment: Experiment) -> str | None:
     """Give the loss of a student, if it is one of the paper's three, at its temperature."""
-    fits = experiment.module == STUDENT and not experiment.acts
-    fits = fits and (experiment.loss in ("nll", "mse") or (experiment.loss, experiment.temperature) == ("kl", SHARP))
-    return experiment.loss if fits else None
+    loss = experiment.loss
+    fits = loss in ("nll", "mse") or (loss == "kl" and experiment.temperature == TEMPERATURE)
+    return loss if fits and experiment.module == STUDENT and not experiment.acts else None
 
 
 def _loss(experiment: Experiment) -> str | None:

@@ -18,12 +18,12 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from distill.data import ReplayDataModule
 from distill.film import FRAMES_PER_SECOND, Actor, film
 from distill.player import Player
+from distill.protocol import TEMPERATURE
+from distill.report import games_of
 from distill.rollout import greedy_in
 from distill.runs import Metrics, current
 
 FILM_SECONDS = 30
-VALUES_TEMPERATURE = 0.01
-"""At which a film shows values as probabilities; the paper's."""
 
 
 class TensorBoard(TensorBoardLogger):
@@ -166,14 +166,9 @@ def _actors(game: str, model: Player, data: ReplayDataModule) -> list[Actor]:
     """Put a student beside its teacher; a learning teacher plays alone."""
     own = greedy_in(model.network.for_game(game))
     if game not in data.teachers:
-        return [Actor("teacher", own, VALUES_TEMPERATURE)]
-    temperature = 1.0 if data.teacher_kinds[game] == "policy" else VALUES_TEMPERATURE
+        return [Actor("teacher", own, TEMPERATURE)]
+    temperature = 1.0 if data.teacher_kinds[game] == "policy" else TEMPERATURE
     return [Actor("teacher", greedy_in(data.teachers[game]), temperature), Actor("student", own, 1.0)]
-
-
-def games_of(scores: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """Take out of what `scores.json` holds what it says of each game."""
-    return dict(scores["games"]) if "games" in scores else {scores["game"]: scores}
 
 
 def flat_scores(scores: Mapping[str, Any]) -> dict[str, float]:

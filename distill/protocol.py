@@ -14,6 +14,7 @@ STACKED_FRAMES = 4
 FRAME_SIZE = 84  # pixels, both sides
 NOOP_MAX = 30  # frames
 EPSILON = 0.05  # in play and in evaluation
+TEMPERATURE = 0.01  # of a teacher's values
 MAX_FRAMES = 108_000  # 30 minutes
 EVAL_EPISODES = 30
 

@@ -3,6 +3,7 @@
 import json
 import math
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,11 @@ def compare(student: float, teacher: float, random: float) -> dict[str, float | 
 def write_scores(path: Path, scores: dict[str, Any]) -> None:
     """Write `scores.json`."""
     write_atomically(path, (json.dumps(scores, indent=2) + "\n").encode())
+
+
+def games_of(scores: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Take out of what `scores.json` holds what it says of each game."""
+    return dict(scores["games"]) if "games" in scores else {scores["game"]: scores}
 
 
 def scores_of(model: Player, data: ReplayDataModule) -> dict[str, dict[str, Any]]:

@@ -1,18 +1,15 @@
 """`python -m distill reproduce`: the paper's tables from our own runs, one run after the other."""
 
 import shlex
-import shutil
-import signal
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
 
 import portalocker
 from rich.console import Console
 
-from distill import checks
+from distill import checks, runs
 from distill.experiments import CONF, Cell, Plan, TableName, cells_of
 from distill.mistakes import fail
 from distill.online import Forwarded
@@ -21,6 +18,7 @@ from distill.paper import report
 from distill.progress import LINE_SECONDS_VARIABLE
 from distill.results import is_online, read_results
 from distill.run_process import POLL_SECONDS, Run
+from distill.stopping import Signals, Stopped
 
 PROGRESS = ("play", "learn")
 """How the lines begin in which a run says how far it is."""
@@ -92,7 +90,6 @@ def _run_all(cells: Sequence[Cell], folder: Path, options: Sequence[str]) -> lis
     """Run all that has not ended; say why some failed."""
     console = Console(stderr=True, highlight=False)
     failed: list[str] = []
-    signal.signal(signal.SIGTERM, _interrupted)
     for number, cell in enumerate(cells, 1):
         title = f"[{number}/{len(cells)}] {cell.name}"
         if _ended(folder / cell.name):
@@ -101,17 +98,17 @@ def _run_all(cells: Sequence[Cell], folder: Path, options: Sequence[str]) -> lis
         if cell.needs and not _ended(folder / cell.needs):
             failed.append(f"{cell.name} needs {cell.needs}")
             continue
-        _clear(folder / cell.name)
         run = _run_of(cell, folder, options)
         console.print(f"{title}: {shlex.join(run.command)}", markup=False, soft_wrap=True)
         try:
-            _attend(run, title, console)
-        except KeyboardInterrupt as interrupt:
-            code = 128 + (interrupt.args[0] if interrupt.args else signal.SIGINT)
-            fail(f"interrupted in {cell.name}; the same command goes on from its last whole hour", code=code)
-        finally:
-            run.ask_to_stop()
-            run.stop()
+            with Signals():
+                try:
+                    _attend(run, title, console)
+                finally:
+                    run.ask_to_stop()
+                    run.stop()
+        except Stopped as stop:
+            fail(f"interrupted in {cell.name}; the same command goes on from its last checkpoint", code=stop.code)
         if run.code or not _ended(run.folder):
             failed.append(f"{cell.name} ({run.last.removeprefix('error: ')})")
             console.print(f"{title}: failed, {run.log} says why", markup=False, soft_wrap=True)
@@ -124,19 +121,8 @@ def _ended(run: Path) -> bool:
     return (run / "scores.json").is_file()
 
 
-def _last(run: Path) -> Path:
-    return run / "checkpoints" / "last.ckpt"
-
-
-def _clear(run: Path) -> None:
-    """Make room for a run that was interrupted before its first checkpoint: there is nothing to go on from."""
-    if run.is_dir() and not _last(run).is_file():
-        shutil.rmtree(run)
-
-
 def _run_of(cell: Cell, folder: Path, options: Sequence[str]) -> Run:
-    last = _last(folder / cell.name)
-    resuming = ("--ckpt_path", str(last)) if last.is_file() else ()
+    resuming = ("--ckpt_path", runs.LAST) if (folder / cell.name).is_dir() else ()
     return Run(cell.name, folder, [*cell.options, *options, *resuming])
 
 
@@ -164,7 +150,3 @@ def _scored(run: Path) -> str:
         beside = f", its teacher {points(result.teacher['mean'])}" if result.teacher else ""
         said.append(f"{result.game} {points(result.own['mean'])} ({interval(tuple(result.own['interval95']))}){beside}")
     return "; ".join(said)
-
-
-def _interrupted(number: int, _: Any) -> None:
-    raise KeyboardInterrupt(number)

@@ -13,6 +13,7 @@ from safetensors import safe_open
 from distill.best import FOLDER, INDEX
 from distill.evaluation import random_adjusted_ratio
 from distill.packing import HEADER
+from distill.report import games_of
 
 STUDENT = "distill.student.StudentModule"
 TEACHER = "distill.teacher.TeacherModule"
@@ -163,7 +164,6 @@ def read_results(run: Path) -> list[Result]:
         raise ValueError(f"{run / 'scores.json'} is damaged ({error})") from error
     experiment, seed = _experiment(config, _hours(run, config)), int(config.seed_everything)
     try:
-        games = scores["games"] if "games" in scores else {scores["game"]: scores}
         return [
             Result(
                 run,
@@ -177,7 +177,7 @@ def read_results(run: Path) -> list[Result]:
                 scores.get("parameters", own["parameters"]),
                 of["teacher"]["parameters"] if "student" in of else None,
             )
-            for game, of in games.items()
+            for game, of in games_of(scores).items()
         ]
     except (KeyError, TypeError) as error:
         raise ValueError(f"{run / 'scores.json'} is not what a run writes ({error})") from error

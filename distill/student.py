@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torchmetrics import RunningMean
 
-from distill import checks
+from distill import checks, protocol
 from distill.losses import gap_loss, kl_loss, mse_loss, nll_loss
 from distill.optimizers import RMSprop
 from distill.player import Player
@@ -42,7 +42,7 @@ class StudentModule(Player):
         game: str | list[str],
         network: str = "net3",
         loss_name: str = "kl",
-        temperature: float = 0.01,
+        temperature: float = protocol.TEMPERATURE,
         learning_rate: float | list[tuple[float, float]] = 5e-4,
         decay: float = 0.95,
         rms_epsilon: float = 1e-3,

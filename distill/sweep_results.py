@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from distill.figures import DOTS_PER_INCH, LIGHT
+from distill.report import games_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -44,9 +45,8 @@ def rows_of(run: str, point: Mapping[str, Any], scores: Mapping[str, Any]) -> li
         point: Its value of each parameter.
         scores: What its `scores.json` holds.
     """
-    games = scores["games"] if "games" in scores else {scores["game"]: scores}
     rows = []
-    for game, of in games.items():
+    for game, of in games_of(scores).items():
         own, teacher = (of["student"], of["teacher"]) if "student" in of else (of["teacher"], None)
         summary = (own["mean"], tuple(own["interval95"]), own["episodes"])
         rows.append(Row(run, point, game, *summary, teacher, of.get("ratio"), of.get("random_adjusted_ratio")))

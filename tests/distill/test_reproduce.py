@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from distill import experiments
-from distill.checkpoint_file import read_checkpoint
+from distill.checkpoint_file import BEFORE, LAST, read_checkpoint
 from distill.cli import main
 from distill.experiments import Plan, cells_of
 from distill.weights import shipped
@@ -120,18 +120,19 @@ def test_what_has_ended_is_not_run_again(ended_but_one, workdir, capsys):
 
 
 def test_an_interrupted_run_goes_on(ended_but_one, workdir, capsys):
-    """What has a checkpoint goes on from it."""
-    last = ended_but_one / "checkpoints" / "last.ckpt"
-    last.parent.mkdir(parents=True)
-    last.touch()
+    """What has begun goes on from its newest whole checkpoint."""
+    ended_but_one.mkdir(parents=True)
     command = listed(capsys, "table1", "--hours", "2")[ended_but_one.name]
-    assert f"--ckpt_path {last.relative_to(workdir)}" in command
+    assert "--ckpt_path last" in command
     assert f"--run_dir {ended_but_one.relative_to(workdir)}" in command
 
 
 @pytest.mark.slow
 def test_interrupted_it_says_how_to_go_on(workdir):
-    """Ctrl-C stops the run, which keeps its last whole hour; the same command then goes on from there, and ends."""
+    """Ctrl-C stops the run, which keeps what it learned; the same command then goes on from there, and ends.
+
+    Even from the checkpoint before the last, where the last is gone, and so without losing anything.
+    """
     command = [sys.executable, "-m", "distill", "reproduce", "table2", "--hours", "3", *TINY[:2]]
     command += ["--fit.model.network", "multi3", "--fit.trainer.max_epochs"]
     folder = workdir / "runs" / "paper" / "hours3" / f"kl-multi10-{len(shipped())}games-seed0"
@@ -142,12 +143,20 @@ def test_interrupted_it_says_how_to_go_on(workdir):
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=90)
     assert process.returncode == 130
-    assert "the same command goes on from its last whole hour" in said
+    assert "the same command goes on from its last checkpoint" in said
     assert not (folder / "scores.json").exists()
     assert "resume with" in folder.with_name(f"{folder.name}.log").read_text()
-    begun = read_checkpoint(folder / "checkpoints" / "last.ckpt")["epoch"] + 1  # hours; how many depends on the machine
+    last, before = (folder / "checkpoints" / name for name in (LAST, BEFORE))
+    last.replace(before)
+    begun = read_checkpoint(before)["epoch"] + 1  # hours; how many depends on the machine
+    with (folder / "metrics.csv").open() as file:
+        first = next(csv.DictReader(file))
     again = subprocess.run([*command, str(begun + 1)], capture_output=True, text=True)
-    assert f"--ckpt_path {(folder / 'checkpoints' / 'last.ckpt').relative_to(workdir)}" in again.stderr
+    assert "--ckpt_path last" in again.stderr
+    with (folder / "metrics.csv").open() as file:
+        steps = [int(row["step"]) for row in csv.DictReader(file)]
+    assert steps[0] == int(first["step"])
+    assert steps == sorted(steps)
     assert (folder / "scores.json").is_file()
 
 

@@ -11,14 +11,13 @@ import contextlib
 import os
 import random
 import signal
-import sys
 import threading
 import time
-import traceback
 from pathlib import Path
 
 import pytest
 import torch
+from forked import fork
 
 import distill.atari
 from distill.checkpoints import Checkpoints
@@ -80,28 +79,16 @@ class Run:
 
     def live(self, life: tuple[str, int] | None = None) -> int:
         """Begin or go on, in a forked process; return its number."""
-        child = os.fork()
-        if child:
-            return child
-        code = 1
-        with contextlib.suppress(BaseException):
-            output = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-            os.dup2(output, 1)
-            os.dup2(output, 2)
-            sys.stdout = sys.stderr = os.fdopen(output, "w", buffering=1)  # not the test's capture
+
+        def work() -> None:
             Checkpoints.__init__.__defaults__ = (0.2,)  # seconds between two of them
             if life is not None:
                 end_after(*life)
             begun = Path(self.name, "config.yaml").is_file()
             command = ["--resume", self.name] if begun else [*self.args, "--run_dir", self.name]
-            try:
-                main(["fit", *command])
-                code = 0
-            except SystemExit as end:
-                code = end.code
-            except BaseException:
-                traceback.print_exc()
-        os._exit(code)
+            main(["fit", *command])
+
+        return fork(self.log, work)
 
     def ended(self, child: int) -> bool:
         """Wait for a life's end; say whether it was the run's."""

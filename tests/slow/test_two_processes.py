@@ -3,18 +3,16 @@
 pytest -m slow tests/slow -s
 """
 
-import contextlib
 import json
 import os
 import signal
 import socket
-import sys
 import time
-import traceback
 from pathlib import Path
 
 import pytest
 import torch
+from forked import fork
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 
 from distill.checkpoints import Checkpoints
@@ -34,15 +32,8 @@ ARGS += ["--trainer.accelerator=cpu", "--trainer.devices=2", "--trainer.strategy
 
 def start(rank: int, port: int, args: list[str]) -> int:
     """Begin one of two processes; return its number."""
-    child = os.fork()
-    if child:
-        return child
-    code = 1
-    with contextlib.suppress(BaseException):
-        output = os.open(f"rank{rank}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        os.dup2(output, 1)
-        os.dup2(output, 2)
-        sys.stdout = sys.stderr = os.fdopen(output, "w", buffering=1)  # not the test's capture
+
+    def work() -> None:
         where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2}
         where |= {"LOCAL_WORLD_SIZE": 2, "GROUP_RANK": 0, "TORCHELASTIC_RUN_ID": "none"}
         os.environ.update({name: str(value) for name, value in where.items()})
@@ -54,14 +45,9 @@ def start(rank: int, port: int, args: list[str]) -> int:
             wrapped(self, trainer, module)
 
         Checkpoints.on_train_epoch_end = note
-        try:
-            main(["fit", *args])
-            code = 0
-        except SystemExit as end:
-            code = end.code
-        except BaseException:
-            traceback.print_exc()
-    os._exit(code)
+        main(["fit", *args])
+
+    return fork(Path(f"rank{rank}.log"), work)
 
 
 def both(args: list[str], stop_after: str = "") -> list[int]:
