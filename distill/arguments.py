@@ -1,9 +1,11 @@
-"""What a command line of `fit` or `validate` names, before it is parsed: configs, and runs whose configs it takes."""
+"""What a command line names, before it is parsed: configs, and runs whose configs it takes."""
 
 from pathlib import Path
 
-from distill import runs
+from distill import configs, runs
 from distill.mistakes import fail
+
+CONFIG_OPTIONS = ("--config", "-c")
 
 
 def with_config_of_checkpoint(args: list[str]) -> list[str]:
@@ -29,9 +31,26 @@ def with_config_of_run(args: list[str]) -> list[str]:
     return args
 
 
+def with_found_configs(args: list[str]) -> list[str]:
+    """Put paths where a command line gives the names of configs that come along."""
+    found = list(args)
+    for at, arg in enumerate(args):
+        option, equals, value = arg.partition("=")
+        if option not in CONFIG_OPTIONS:
+            continue
+        try:
+            if equals:
+                found[at] = f"{option}={configs.find(value)}"
+            elif at + 1 < len(args):
+                found[at + 1] = configs.find(args[at + 1])
+        except ValueError as error:
+            fail(str(error))
+    return found
+
+
 def configs_in(args: list[str]) -> list[str]:
     """List the configs that a command line names."""
-    return [*values_of(args, "--config"), *values_of(args, "-c")]
+    return [value for option in CONFIG_OPTIONS for value in values_of(args, option)]
 
 
 def values_of(args: list[str], option: str) -> list[str]:

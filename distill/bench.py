@@ -30,6 +30,7 @@ from distill.contestants import (
     Playing,
     Size,
     Turn,
+    checkpointing,
     four_temperatures,
     hours_an_hour,
     sampling,
@@ -129,6 +130,7 @@ def measure(game: str, teacher: str, with_peers: bool, size: Size, on_turn: Call
             name: found[f"{name}, fit, bf16-mixed"].over(found[f"{name}, plain"]) for name in NETWORKS
         },
         "sample_over_update": found["net3, fit"].over(found["net3, sampling"]),
+        "checkpoint_share": checkpointing(game),
         "sharing_over_ideal": four_temperatures(game, teacher, size),
     }
     if with_peers:
@@ -171,6 +173,7 @@ def table(figures: dict[str, Any]) -> Table:
         ("memory", figures["bytes_per_state"], "bytes a step"),
         ("memory", figures["bytes_per_state"] * protocol.STEPS_PER_HOUR / 1e6, "MB/simulated hour"),
         ("disk", figures["disk_bytes_per_hour"] / 1e6, "MB/simulated hour"),
+        ("a learning teacher's checkpoint", figures["checkpoint_share"] * 100, "% of the time"),
         ("play and learn, net3", figures["hours_an_hour"], "simulated hours/h"),
     ):
         rows.add_row(name, f"{value:,.1f}", "", "", unit)

@@ -2,35 +2,29 @@
 
 import inspect
 from collections.abc import Sequence
+from importlib import import_module
 from typing import get_args, get_origin
 
 import docstring_parser
 
-from distill.bench import bench
-from distill.evaluate import evaluate
-from distill.export import export
-from distill.import_teacher import import_teacher
-from distill.make_starts import draw_starts, import_starts
+from distill.arguments import with_found_configs
 from distill.mistakes import Parser, fail, one_line
-from distill.online import Forwarded, online
-from distill.paper import report
-from distill.record import record
-from distill.reproduce import reproduce
-from distill.sweep import Rehearse, sweep
+from distill.run_process import Forwarded, Rehearse
 
 COMMANDS = {
-    "bench": bench,
-    "draw-starts": draw_starts,
-    "evaluate": evaluate,
-    "export": export,
-    "import-starts": import_starts,
-    "import-teacher": import_teacher,
-    "online": online,
-    "record": record,
-    "report": report,
-    "reproduce": reproduce,
-    "sweep": sweep,
+    "bench": "bench",
+    "draw-starts": "make_starts",
+    "evaluate": "evaluate",
+    "export": "export",
+    "import-starts": "make_starts",
+    "import-teacher": "import_teacher",
+    "online": "online",
+    "record": "record",
+    "report": "paper",
+    "reproduce": "reproduce",
+    "sweep": "sweep",
 }
+"""Each command, and the module with its function; what the others need is not imported."""
 
 
 def run(name: str, args: list[str], rehearse: Rehearse) -> None:
@@ -45,7 +39,7 @@ def run(name: str, args: list[str], rehearse: Rehearse) -> None:
         args: The rest of the command line.
         rehearse: For a command with an argument of this type.
     """
-    function = COMMANDS[name]
+    function = getattr(import_module(f"distill.{COMMANDS[name]}"), name.replace("-", "_"))
     parameters = inspect.signature(function).parameters
     said = docstring_parser.parse(function.__doc__)
     helps = {parameter.arg_name: parameter.description for parameter in said.params}
@@ -71,7 +65,7 @@ def run(name: str, args: list[str], rehearse: Rehearse) -> None:
         if action.dest in flags:
             action.nargs, action.const = "?", True
     try:
-        given = parser.parse_args(args).as_dict()
+        given = parser.parse_args(with_found_configs(args)).as_dict()
         given.pop("config")
         alone = [given.pop(one) for one in positional]
         function(*alone, **given, **forwarded, **ours)

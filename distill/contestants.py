@@ -5,6 +5,7 @@ import itertools
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import lightning as L
@@ -16,6 +17,8 @@ from torch import nn
 
 from distill import protocol
 from distill.atari import Atari
+from distill.checkpoint_file import LAST, write_checkpoint
+from distill.checkpoints import SECONDS
 from distill.data import ReplayDataModule
 from distill.experience import Experience
 from distill.networks import DQN, PRESETS
@@ -24,6 +27,7 @@ from distill.randomness import generator
 from distill.replay import Block, Memory
 from distill.rollout import collect, greedy_in, play
 from distill.student import StudentModule
+from distill.teacher import TeacherModule
 
 NUM_ENVS = 30
 
@@ -281,6 +285,20 @@ def four_temperatures(game: str, teacher: str, size: Size) -> float:
             trainer(folder, 2, callbacks=[clock]).fit(StudentModule(game, temperature=temperature), data)
             play = play or data.refill_seconds
     return (time.perf_counter() - start) / (play + clock.learning)
+
+
+def checkpointing(game: str) -> float:
+    """Write a learning teacher's checkpoint, the largest there is: its share of the time until the next is due."""
+    teacher = TeacherModule(game, optimizer="adam")
+    optimizer = teacher.configure_optimizers()
+    for weights in teacher.network.parameters():
+        weights.grad = torch.zeros_like(weights)
+    optimizer.step()
+    start = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        content = {"state_dict": teacher.state_dict(), "optimizer_states": [optimizer.state_dict()]}
+        write_checkpoint(Path(folder) / LAST, content)
+    return (time.perf_counter() - start) / SECONDS
 
 
 def sampling(memory: Memory, size: Size) -> float:

@@ -7,11 +7,11 @@ from typing import Literal, NamedTuple
 
 from omegaconf import OmegaConf
 
+from distill.configs import CONF
 from distill.protocol import TEMPERATURE
 from distill.published import GAME_NAMES, LOSS_GAMES
 from distill.weights import shipped
 
-CONF = Path(__file__).parent.parent / "conf"
 TableName = Literal["all", "table1", "tableB1", "tableB2", "table2", "temperature", "figure5"]
 SIZES = ("net1", "net2", "net3", "net4", "net5")
 TEMPERATURES = (1.0, 0.1, 0.01, 0.001)

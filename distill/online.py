@@ -20,14 +20,11 @@ from distill.best import read_index
 from distill.curves import draw
 from distill.mistakes import fail
 from distill.progress import LINE_SECONDS_VARIABLE
-from distill.run_process import POLL_SECONDS, Run
+from distill.run_process import POLL_SECONDS, Forwarded, Run
 from distill.stopping import Signals, Stopped
 
 LINE_SECONDS = 5
 """How often each run says how far it is."""
-
-Forwarded = Sequence[str]
-"""Options of another command: `--NAME.model.network net3` on this command line is `--model.network net3` on its."""
 
 
 def online(

@@ -10,14 +10,13 @@ import portalocker
 from rich.console import Console
 
 from distill import checks, runs
-from distill.experiments import CONF, Cell, Plan, TableName, cells_of
+from distill.experiments import Cell, Plan, TableName, cells_of
 from distill.mistakes import fail
-from distill.online import Forwarded
 from distill.page import interval, points
 from distill.paper import report
 from distill.progress import LINE_SECONDS_VARIABLE
 from distill.results import is_online, read_results
-from distill.run_process import POLL_SECONDS, Run
+from distill.run_process import POLL_SECONDS, Forwarded, Run
 from distill.stopping import Signals, Stopped
 
 PROGRESS = ("play", "learn")
@@ -52,13 +51,11 @@ def reproduce(
         fit_options: What comes after `--fit.`: options of all runs, e.g. `--fit.trainer.accelerator gpu`.
 
     Raises:
-        ValueError: for no seed or one twice, where conf/ is missing, and while another command runs in that folder.
+        ValueError: for no seed or one twice, and while another command runs in that folder.
     """
     checks.at_least(1, hours=hours)
     if not seeds or len(set(seeds)) < len(seeds):
         raise ValueError(f"seeds is {seeds}; there must be one at least, and none twice")
-    if not (CONF / "paper").is_dir():
-        raise ValueError(f"{CONF / 'paper'} is missing; reproduce needs a checkout, installed with pip install -e .")
     folder = Path(run_dir or f"runs/paper/hours{hours}")
     cells, missing = cells_of(table, Plan(hours, store, folder), seeds)
     if missing:

@@ -3,8 +3,14 @@
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+Forwarded = Sequence[str]
+"""Options of another command: `--NAME.model.network net3` on one's command line is `--model.network net3` on its."""
+Rehearse = Callable[[Sequence[str]], Mapping[str, Any]]
+"""Checks options of `fit` as a run would, without one, and returns the whole config."""
 
 POLL_SECONDS = 0.2
 """How often one looks at a run."""

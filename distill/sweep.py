@@ -6,7 +6,7 @@ import os
 import re
 import shlex
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,10 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from distill import checks, runs
+from distill import checks, configs, runs
 from distill.mistakes import fail
-from distill.online import Forwarded
 from distill.progress import LINE_SECONDS_VARIABLE
-from distill.run_process import POLL_SECONDS, Run
+from distill.run_process import POLL_SECONDS, Forwarded, Rehearse, Run
 from distill.stopping import Signals, Stopped
 from distill.store import write_atomically
 from distill.sweep_file import Point, Points, Sweep, read_sweep
@@ -31,9 +30,6 @@ LINE_SECONDS = 10
 """How often a run says how far it is."""
 PROGRESS = re.compile(r"\w+ +hour \d")
 """How such a line begins."""
-
-Rehearse = Callable[[Sequence[str]], Mapping[str, Any]]
-"""Checks options of `fit` as if they were to be run, and gives the whole config."""
 
 
 def sweep(
@@ -51,7 +47,8 @@ def sweep(
     The same command with the same `run_dir` goes on where it stopped. It ends with a table, and a figure of the scores.
 
     Args:
-        file: The sweep's file; methods `grid` and `random`, and `bayes` where the package sweeps is installed.
+        file: The sweep's file, or the name of one that comes along, `sweep/temperature`; methods `grid` and `random`,
+            and `bayes` where the package sweeps is installed.
         count: How many points at most, 1 or more; by default the file's `run_cap`, or the whole grid.
         seed: Of the points that are drawn, 0 or more.
         run_dir: Folder of the sweep; default `runs/sweep-<name>/<number>`.
@@ -63,7 +60,7 @@ def sweep(
     """
     checks.at_least(0, seed=seed)
     checks.at_least(1, count=1 if count is None else count)
-    what = read_sweep(Path(file))
+    what = read_sweep(Path(configs.find(file)))
     points = Points(what, count, seed)
     if "early_terminate" in what.content:
         print("early_terminate is left to W&B: here every run goes to its end")
@@ -71,11 +68,11 @@ def sweep(
         print("wandb is not installed: runs log to their metrics.csv alone")
         fit_options = [*fit_options, "--trainer.logger=null"]
     known = points.known()
-    configs = [rehearse(what.options_of(point, fit_options)) for point in known]
+    wholes = [rehearse(what.options_of(point, fit_options)) for point in known]
     begun = run_dir is not None and (Path(run_dir) / INDEX).is_file()
     folder = runs.claim(f"sweep-{what.name}", run_dir, resuming=begun)
     os.environ.pop(runs.RUN_DIR_VARIABLE)
-    shared = [] if configs[0]["data"]["init_args"].get("store") else ["--data.store", str(folder / "hours")]
+    shared = [] if wholes[0]["data"]["init_args"].get("store") else ["--data.store", str(folder / "hours")]
     again = ["--run_dir", str(folder), "--seed", str(seed), *(["--count", str(count)] if count else [])]
     again += [f"--fit.{option[2:]}" if option.startswith("--") else option for option in fit_options]
     command = f"python -m distill sweep {shlex.join([file, *again])}"

@@ -8,7 +8,8 @@ import pytest
 import yaml
 from wandb.sdk.launch.sweeps import utils as agent
 
-from distill.cli import main, rehearse
+from distill.cli import main
+from distill.fit import rehearse
 from distill.sweep_file import read_sweep
 from distill.weights import shipped
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
+TEXTS = [*sorted(path.name for path in ROOT.glob("*.*") if path.is_file()), "distill", "callbacks", "conf", "tests"]
 
 
 @pytest.mark.parametrize(
@@ -14,12 +15,13 @@ ROOT = Path(__file__).parent.parent
     [
         ["-m", "ruff", "check", "."],
         ["-m", "ruff", "format", "--check", "."],
+        ["-m", "codespell_lib", *TEXTS],
         ["-c", "from importlinter.cli import lint_imports_command; lint_imports_command()", "--no-cache"],
     ],
-    ids=["lint", "format", "imports"],
+    ids=["lint", "format", "spelling", "imports"],
 )
 def test_a_linter_finds_nothing(command):
-    """Lint, format and the import contract hold."""
+    """Lint, format, spelling and the import contract hold."""
     done = subprocess.run([sys.executable, *command], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
 

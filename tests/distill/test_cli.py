@@ -12,7 +12,8 @@ import torch
 import yaml
 
 from distill.checkpoint_file import newest
-from distill.cli import main
+from distill.cli import GROUPS, main
+from distill.commands import COMMANDS
 from distill.weights import load_network
 
 SMALL = ["--config", "conf/compress.yaml", "--config", "conf/debug.yaml", "--model.network", "net3"]
@@ -116,6 +117,55 @@ def test_a_users_file_brings_a_loss(fit, workdir, monkeypatch):
     fit("--model", "my_file.MyStudent", "--model.scale", "2")
     with (workdir / "runs" / "compress" / "0" / "metrics.csv").open() as file:
         assert {float(row["train/loss"]) for row in csv.DictReader(file) if row["train/loss"]} == {2469.0}
+
+
+def test_the_page_of_help_fits_a_screen_and_names_every_command(capsys):
+    """Help is at most 24 lines of 80 characters; each command on it exists, and nothing needs PyTorch to print it."""
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "distill", "--help"], capture_output=True, text=True, check=True
+    )
+    lines = done.stdout.splitlines()
+    assert len(lines) <= 24
+    assert max(map(len, lines)) <= 80
+    assert "torch" not in done.stderr
+    named = {name for group in GROUPS.values() for name in group}
+    assert named == {"fit", "validate", *COMMANDS}
+    for name in named:
+        with pytest.raises(SystemExit) as stop:
+            main([name, "--help"])
+        assert stop.value.code in (0, None)
+        shown = capsys.readouterr().out
+        assert shown.startswith("usage: python -m distill ")
+        assert f" {name} " in shown.splitlines()[0]
+
+
+@pytest.mark.parametrize(
+    ("args", "reason"),
+    [
+        (["evalute", "pong"], "there is no command evalute; did you mean evaluate?"),
+        (
+            ["fit", "--config", "compres"],
+            "config compres is no file, nor one of those that come along: compress",
+        ),
+        (["sweep", "sweep/none"], "config sweep/none is no file"),
+    ],
+)
+def test_a_wrong_name_is_one_line(workdir, capsys, args, reason):
+    """Neither a command nor a config that is not there takes more than a line, which says what is."""
+    with pytest.raises(SystemExit) as stop:
+        main(args)
+    assert stop.value.code == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {reason}")
+    assert error.count("\n") == 1
+
+
+def test_a_config_goes_by_its_name(tmp_path, monkeypatch, capsys):
+    """Where there is no such file, a name means the config that comes along; where there is one, the file."""
+    monkeypatch.chdir(tmp_path)
+    assert resolved(capsys, "--config=compress", "-c", "debug")["data"]["init_args"]["hour_steps"] == 480
+    (tmp_path / "debug").write_text("data: {init_args: {hour_steps: 240}}")
+    assert resolved(capsys, "--config", "compress", "--config=debug")["data"]["init_args"]["hour_steps"] == 240
 
 
 def test_interpolation_follows_the_command_line(workdir, capsys):

@@ -1,0 +1,290 @@
+"""The commands of the Trainer: `python -m distill fit --config conf/compress.yaml`, and `validate`.
+
+LightningCLI with subclasses by `class_path`, omegaconf interpolation that follows command-line overrides, one line for
+each mistake, and a folder for each run.
+"""
+
+import errno
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import yaml
+from jsonargparse import set_parsing_settings
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.strategies import DDPStrategy
+
+from distill import loggers, runs
+from distill.arguments import configs_in, with_config_of_checkpoint, with_config_of_run, with_found_configs
+from distill.checkpoint_file import newest, read_checkpoint
+from distill.checkpoints import Checkpoints, SealedFiles
+from distill.data import ReplayDataModule
+from distill.hours import Gone
+from distill.mistakes import Parser, allow_classes, check_keys, fail, one_line
+from distill.player import Diverged, Player
+from distill.progress import HourBar, PlayScore
+from distill.quiet import quieten
+from distill.report import ScoreTable, report
+from distill.stopping import Signals, Stopped
+from distill.store import write_atomically
+from distill.student import StudentModule
+from distill.teacher import TeacherModule
+
+FILES_FAIL = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR),
+    *(errno.EIO, errno.ESTALE, errno.ENODEV, errno.ENOTCONN, errno.EMFILE, errno.ENFILE),
+)
+"""Reasons why a file cannot be written or read that are neither the user's mistake nor ours."""
+
+
+class DistillCLI(LightningCLI):
+    """`fit` and `validate`, each run with a folder of its own."""
+
+    run_dir: Path
+    signals: Signals
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """Name the Trainer's methods that are commands, and their arguments that come from `model` and `data`."""
+        return {
+            "fit": {"model", "train_dataloaders", "val_dataloaders", "datamodule"},
+            "validate": {"model", "dataloaders", "datamodule"},
+        }
+
+    def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add the run's seed."""
+        parser.add_argument("--seed_everything", type=int, default=0, help="The run's seed, 0 or more.")
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add the run's folder; hand the data module's game to the model and the seed to the data module."""
+        parser.add_argument(
+            "--run_dir", type=str | None, default=None, help="The run's folder; default runs/<name>/<number>."
+        )
+        parser.add_argument(
+            "--resume",
+            type=str | None,
+            default=None,
+            help="A run's folder: go on where it stopped, with its config; needs no --config. Only for fit.",
+        )
+        parser.link_arguments("data.init_args.game", "model.init_args.game", compute_fn=names_of)
+        parser.link_arguments("seed_everything", "data.init_args.seed")
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: list[str] | None) -> None:
+        """Parse the command line."""
+        try:
+            self.config = parser.parse_args(args)
+        except Exception as error:  # of OmegaConf and others, which the parser lets through
+            fail(one_line(str(error)))
+        seed = self.config[self.config.subcommand].seed_everything
+        if not 0 <= seed < 2**32:
+            fail(f"seed_everything is {seed}; it must be between 0 and {2**32 - 1}")
+
+    def _parse_ckpt_path(self) -> None:
+        # Lightning would let the checkpoint's hyperparameters override config and command line, without a word.
+        pass
+
+    def before_instantiate_classes(self) -> None:
+        """Refuse what would fail later; claim the run's folder."""
+        config = self.config[self.subcommand]
+        if config.resume is not None:
+            if self.subcommand != "fit":
+                fail("resume is for fit; validate takes --ckpt_path")
+            config.run_dir, config.ckpt_path = config.resume, runs.LAST
+        resuming = config.ckpt_path is not None
+        try:
+            if config.ckpt_path == runs.LAST:
+                if config.run_dir is None:
+                    fail(f"ckpt_path is {runs.LAST}, of a run that is not named; give its folder as run_dir")
+                config.ckpt_path = runs.last_checkpoint(Path(config.run_dir))
+            elif resuming and not Path(config.ckpt_path).is_file():
+                fail(f"ckpt_path {config.ckpt_path} does not exist")
+            elif resuming:
+                read_checkpoint(Path(config.ckpt_path))
+            if self.subcommand == "fit":
+                hours = config.trainer.max_epochs
+                if hours is not None and hours < 1 and hours != -1:
+                    fail(f"trainer.max_epochs is {hours}; it must be 1 simulated hour or more, or -1 for no end")
+                name = Path(config.config[0].relative).stem if config.get("config") else "fit"
+                self.run_dir = self.claim(name, config.run_dir, resuming=resuming)
+        except (ValueError, OSError) as error:
+            fail(str(error))
+
+    def claim(self, name: str, run_dir: str | None, *, resuming: bool) -> Path:
+        """Take the run's folder."""
+        return runs.claim(name, run_dir, resuming=resuming)
+
+    def instantiate_classes(self) -> None:
+        """Build data, model and Trainer; what they refuse is the user's mistake."""
+        try:
+            super().instantiate_classes()
+            self._check_strategy()
+            self.model.check_teachers(self.datamodule.teacher_kinds)
+            for callback in self.trainer.callbacks:
+                if hasattr(callback, "check_run"):
+                    callback.check_run(self.model)
+        except (ValueError, TypeError, MisconfigurationException) as error:
+            if self.subcommand == "fit":
+                runs.give_back(self.run_dir)
+            fail(one_line(str(error)))
+
+    def _check_strategy(self) -> None:
+        strategy, games = self.trainer.strategy, len(self.model.games)
+        if games > 1 and isinstance(strategy, DDPStrategy) and not strategy._ddp_kwargs.get("find_unused_parameters"):
+            raise ValueError(
+                f"trainer.strategy is ddp; with {games} games, of which a minibatch moves but one's layers, it must be "
+                "ddp_find_unused_parameters_true"
+            )
+
+    def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
+        """Add the bar, and for `fit` the run folder's checkpoints and, before the config's loggers, CSV."""
+        callbacks: list[Callback] = [HourBar(), PlayScore(), ScoreTable()]
+        if self.subcommand == "fit":
+            callbacks.append(Checkpoints(self.run_dir / "checkpoints", self.signals))
+            kwargs["default_root_dir"] = self.run_dir
+            logger = self._get(self.config_init, "trainer").logger
+            if logger is not False:
+                others = [] if logger in (None, True) else [logger] if isinstance(logger, Logger) else logger
+                kwargs["logger"] = [runs.Metrics(self.run_dir), *others]
+        else:
+            kwargs |= {"logger": False, "enable_checkpointing": False}
+        self.trainer_defaults["callbacks"] = callbacks
+        trainer = super().instantiate_trainer(**kwargs)
+        trainer.strategy.checkpoint_io = SealedFiles()
+        return trainer
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        try:
+            super()._run_subcommand(subcommand)
+        except Stopped as stop:
+            fail(f"interrupted{self.resuming()}", code=stop.code)
+        except Diverged as error:
+            fail(f"{error}{self.resuming(', with another learning rate')}", code=1)
+        except Gone as error:
+            fail(str(error), code=1)
+        except MisconfigurationException as error:  # a checkpoint of more hours than the run is to have
+            fail(one_line(str(error)))
+        except Exception as error:
+            if self.signals.asked is not None:  # another process has stopped already, and is missed
+                fail("interrupted", code=128 + self.signals.asked)
+            if not isinstance(error, OSError) or error.errno not in FILES_FAIL:
+                raise
+            fail(f"{error}{self.resuming(', when files can be written there')}", code=1)
+
+    def resuming(self, when: str = "") -> str:
+        """Say how this run goes on from its last checkpoint."""
+        if self.subcommand != "fit":
+            return ""
+        begun = newest(self.run_dir / "checkpoints")[0] is not None
+        return f"; {'resume' if begun else 'it has no checkpoint yet; begin again'} with --resume {self.run_dir}{when}"
+
+    def before_fit(self) -> None:
+        """Say where the run is, and keep its whole config there, and wherever else it is logged."""
+        if self.trainer.is_global_zero:
+            config = self.config["fit"].clone()
+            config.resume = config.ckpt_path = None
+            text = self._parser("fit").dump(config, skip_none=False)
+            try:
+                loggers.log_config(self.trainer.loggers, yaml.safe_load(text))
+            except ValueError as error:
+                runs.give_back(self.run_dir)
+                fail(str(error))
+            write_atomically(self.run_dir / runs.CONFIG, text.encode())
+            print(f"run: {self.run_dir}")
+
+    def after_fit(self) -> None:
+        """Write the networks, score whoever was not scored yet, and print the table."""
+        if not self.model.summaries:
+            self.trainer.validate(self.model, self.datamodule, verbose=False)
+        if self.trainer.is_global_zero:
+            scores = report(self.model, self.datamodule, self.run_dir)
+            loggers.log_end(self.trainer.loggers, scores, self.model, self.datamodule, self.run_dir)
+            print(f"run: {self.run_dir}")
+
+    def after_validate(self) -> None:
+        """Print the scores."""
+        if self.trainer.is_global_zero:
+            for game, summary in self.model.summaries.items():
+                low, high = summary.interval95
+                print(f"{game}: {summary.mean:.1f} ({low:.1f} to {high:.1f}), {summary.episodes} episodes")
+
+
+class Rehearsal(DistillCLI):
+    """`fit` up to where a run would begin; leaves nothing behind."""
+
+    signals = Signals()
+
+    def claim(self, name: str, run_dir: str | None, *, resuming: bool) -> Path:
+        """Take no folder."""
+        return Path(os.devnull)
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        pass
+
+
+def main(args: list[str]) -> None:
+    """Run one of them.
+
+    Args:
+        args: Its name, and its options.
+    """
+    with Signals() as DistillCLI.signals:
+        try:
+            run(DistillCLI, args)
+        except Stopped as stop:
+            fail("interrupted", code=stop.code)
+
+
+def prepare() -> None:
+    """Set what holds for all parsers of this process."""
+    quieten()
+    Parser.options_of = (ReplayDataModule, StudentModule, TeacherModule, L.Trainer)
+    allow_classes()
+    set_parsing_settings(omegaconf_absolute_to_relative_paths=True)
+
+
+def rehearse(options: Sequence[str]) -> dict[str, Any]:
+    """Check options of `fit`, building all but the run; what is wrong with them ends as it would end a run.
+
+    Returns:
+        The whole config.
+    """
+    prepare()
+    return run(Rehearsal, ["fit", *options]).config["fit"].as_dict()
+
+
+def run(kind: type[DistillCLI], args: list[str]) -> DistillCLI:
+    """Do what a command line of `fit` or `validate` says."""
+    args = with_found_configs(with_config_of_checkpoint(with_config_of_run(args)))
+    for config in configs_in(args):
+        check_keys(config)
+    command = {"parser_mode": "omegaconf+"}
+    return kind(
+        Player,
+        ReplayDataModule,
+        save_config_callback=None,
+        trainer_class=L.Trainer,
+        trainer_defaults={"num_sanity_val_steps": 0, "enable_model_summary": False, "use_distributed_sampler": False},
+        parser_class=Parser,
+        parser_kwargs={
+            "prog": "python -m distill",
+            "description": "Policy distillation: train teachers, distil them into students, score both.",
+            "allow_abbrev": False,
+            **command,
+            "fit": {**command, "description": "Train a teacher, or distil one into a student."},
+            "validate": {**command, "description": "Score a checkpoint."},
+        },
+        subclass_mode_model=True,
+        subclass_mode_data=True,
+        auto_configure_optimizers=False,
+        args=args,
+    )
+
+
+def names_of(game: str | Mapping[str, Any]) -> str | list[str]:
+    """Give the model what it needs of the data module's `game`: a name, or several without their teachers."""
+    return game if isinstance(game, str) else list(game)
