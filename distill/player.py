@@ -7,6 +7,7 @@ import lightning as L
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
+from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 from torchmetrics import CatMetric
 
@@ -55,6 +56,16 @@ class Player(L.LightningModule):
         """Map observations of a game to one number per legal action; where there is but one, it need not be named."""
         return self.network(observations, self.games[0] if len(self.games) == 1 else game)
 
+    def _optimizer(self) -> LightningOptimizer:
+        optimizer = self.optimizers()
+        assert not isinstance(optimizer, list), "blocks of updates are of one optimiser"
+        return optimizer
+
+    def _scores(self, game: str) -> CatMetric:
+        scores = self.scores[game]
+        assert isinstance(scores, CatMetric)  # which a ModuleDict does not know
+        return scores
+
     def check_teachers(self, kinds: dict[str, str]) -> None:
         """Refuse teachers that this module cannot learn from; asked before a run begins.
 
@@ -69,7 +80,7 @@ class Player(L.LightningModule):
     def on_train_batch_start(self, batch: Any, index: int) -> None:
         """Set the learning rate of a block's updates."""
         hour = self.trainer.current_epoch + index / self.trainer.num_training_batches
-        for group in self.optimizers().param_groups:
+        for group in self._optimizer().param_groups:
             group["lr"] = self.learning_rate.at(hour)
 
     def update(self, minibatches: Iterable[Any]) -> Float[Tensor, ""]:
@@ -84,7 +95,7 @@ class Player(L.LightningModule):
         Raises:
             Diverged: where a loss is infinite or not a number.
         """
-        optimizer = self.optimizers()
+        optimizer = self._optimizer()
         losses = []
         for batch in minibatches:
             loss = self.loss(batch).mean()
@@ -112,13 +123,13 @@ class Player(L.LightningModule):
         """Play the episodes of one game and keep their scores."""
         scores = score_episodes(greedy_in(self.network.for_game(episodes.game)), episodes)
         if len(scores):
-            self.scores[episodes.game].update(torch.from_numpy(scores).float())
+            self._scores(episodes.game).update(torch.from_numpy(scores).float())
 
     def on_validation_epoch_end(self) -> None:
         """Log each game's mean score of all ranks' episodes, and its interval."""
         for game in self.games:
-            self.summaries[game] = summary = summarise(self.scores[game].compute().cpu().numpy().reshape(-1))
-            self.scores[game].reset()
+            self.summaries[game] = summary = summarise(self._scores(game).compute().cpu().numpy().reshape(-1))
+            self._scores(game).reset()
             low, high = summary.interval95
             found = {"score": summary.mean, "score_low": low, "score_high": high, "episodes": float(summary.episodes)}
             for name, value in found.items():
