@@ -75,11 +75,13 @@ def identity(scores: Scores) -> str:
     if isinstance(given, str):
         return f"given {given}"
     try:
-        parts = [_described(module) for module in scores.modules()] if isinstance(scores, nn.Module) else None
-        text = json.dumps([digest(scores), torch.__version__, parts]) if parts else None
-    except (TypeError, OSError, KeyError):  # an attribute that is no plain value, a class typed in at a prompt
-        text = None
-    return hashlib.sha256(text.encode()).hexdigest() if text else f"drawn {uuid.uuid4().hex}"
+        if isinstance(scores, nn.Module):
+            parts = [_described(module) for module in scores.modules()]
+            text = json.dumps([digest(scores), torch.__version__, parts])
+            return hashlib.sha256(text.encode()).hexdigest()
+    except (TypeError, OSError, KeyError):
+        pass  # an attribute that is no plain value, a class typed in at a prompt
+    return f"drawn {uuid.uuid4().hex}"
 
 
 def _described(module: nn.Module) -> list[Any]:
