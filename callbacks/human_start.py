@@ -7,6 +7,7 @@ from torchmetrics import MeanMetric
 from distill import checks, protocol
 from distill.data import ReplayDataModule
 from distill.evaluation import Episodes, score_episodes
+from distill.guest import Guest
 from distill.networks import DQN
 from distill.player import Player
 from distill.rollout import greedy_in
@@ -49,25 +50,26 @@ class HumanStartEvaluation(L.Callback):
         """Refuse starts of another game; the command line asks before the run begins."""
         self.starts.check_game(*model.games)
 
-    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: Player) -> None:
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Score the network, if an evaluation is due."""
         hours = trainer.current_epoch + 1
         if hours % self.every_hours and hours != trainer.max_epochs:
             return
+        assert isinstance(pl_module, Player)
         game = self.starts.game
         score = self.score(pl_module.network.for_game(game), trainer, pl_module.device)
         pl_module.log(pl_module.metric("val", game, "human_start_score"), score)
-        data: ReplayDataModule = trainer.datamodule
+        data = ReplayDataModule.of(trainer)
         if game in data.teachers:
             if self.teacher_score is None:
                 self.teacher_score = self.score(data.teachers[game], trainer, pl_module.device)
             ratio = score / self.teacher_score if self.teacher_score > 0 else float("nan")
             pl_module.log(pl_module.metric("val", game, "human_start_ratio"), ratio)
 
-    def score(self, network: DQN, trainer: L.Trainer, device: torch.device) -> float:
+    def score(self, network: DQN | Guest, trainer: L.Trainer, device: torch.device) -> float:
         """Play from this rank's share of the starts; give the mean score of all ranks' episodes."""
         numbers = tuple(range(trainer.global_rank, len(self.starts.starts), trainer.world_size))
-        rules = Episodes(self.starts.game, numbers, trainer.datamodule.seed, self.epsilon, self.max_frames)
+        rules = Episodes(self.starts.game, numbers, ReplayDataModule.of(trainer).seed, self.epsilon, self.max_frames)
         mean = MeanMetric().to(device)
         if numbers:
             played = score_episodes(greedy_in(network), rules._replace(starts=self.starts))

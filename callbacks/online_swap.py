@@ -60,19 +60,19 @@ class OnlineSwap(L.Callback):
         """Take up who labelled when."""
         self.swaps = [tuple(swap) for swap in state_dict["swaps"]]
 
-    def on_train_start(self, trainer: L.Trainer, pl_module: Player) -> None:
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Have no hour played before it is known who labels it; where the run goes on, hand over again as before."""
-        data: ReplayDataModule = trainer.datamodule
+        data = ReplayDataModule.of(trainer)
         (game,) = data.games
         source = data.teacher_sources[game]
         if source is None or Path(source) != self.run:
             fail(f"data.teacher is {source}; for OnlineSwap it must be teacher_run, {self.run}")
-        data.experiences[game].recording.overlap = False
+        data.experiences[game].teachers_play.overlap = False
         index = self._read(trainer)
         for hour, teachers_hour in self.swaps[1:]:
             self._hand_over(trainer, hour, index.best(teachers_hour))
 
-    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: Player) -> None:
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Hand the labelling over, if the teacher has become better."""
         hours = trainer.current_epoch + 1
         last = hours == trainer.max_epochs
@@ -86,7 +86,7 @@ class OnlineSwap(L.Callback):
             self._hand_over(trainer, hours, better)
 
     def _hand_over(self, trainer: L.Trainer, hour: int, entry: Entry) -> None:
-        data: ReplayDataModule = trainer.datamodule
+        data = ReplayDataModule.of(trainer)
         try:
             network = read_network(self.run, entry, data.games[0])
         except ValueError as error:
@@ -117,7 +117,7 @@ class OnlineSwap(L.Callback):
             index = read_index(self.run)
         except ValueError as error:
             fail(str(error))
-        (game,) = trainer.datamodule.games
+        (game,) = ReplayDataModule.of(trainer).games
         if index is None:
             fail(f"{self.run} holds no best networks any more")
         if index.game != game:

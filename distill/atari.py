@@ -9,6 +9,7 @@ import functools
 import hashlib
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
 import ale_py
 import gymnasium
@@ -70,11 +71,17 @@ def keys_of_actions(game: str) -> dict[tuple[str, ...], int]:
     return ale_py.AtariEnv(game, full_action_space=True).get_keys_to_action()
 
 
+def _rom(game: str) -> Path:
+    path = roms.get_rom_path(game)
+    assert path is not None, "a game that there is has a cartridge"
+    return path
+
+
 @functools.cache
 def rom_md5(game: str) -> str:
     """Identify a game's cartridge."""
     check_game(game)
-    return hashlib.md5(roms.get_rom_path(game).read_bytes()).hexdigest()
+    return hashlib.md5(_rom(game).read_bytes()).hexdigest()
 
 
 def usable_cores() -> int:
@@ -109,7 +116,7 @@ class Cartridge:
 
     def restart(self) -> None:
         """Load the game afresh: what was played before leaves nothing behind."""
-        self._ale.loadROM(roms.get_rom_path(self.game))
+        self._ale.loadROM(_rom(self.game))
         self._ale.reset_game()  # as the vector environment does; without it Freeway and Frostbite go otherwise
 
     def act(self, action: int) -> int:

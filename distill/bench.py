@@ -115,7 +115,7 @@ def measure(game: str, teacher: str, with_peers: bool, size: Size, on_turn: Call
             turns["sampling"] = functools.partial(sampling, memory, size)
         found |= {f"{name}, {what}": rate for what, rate in take_turns(turns, on_turn).items()}
 
-    figures = {
+    figures: dict[str, Any] = {
         "rates": {
             name: {"median": each.median, "low": min(each.turns), "high": max(each.turns)}
             for name, each in found.items()

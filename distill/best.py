@@ -8,10 +8,11 @@ import copy
 import hashlib
 import json
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, NamedTuple, TypeVar
 
 import portalocker
 import torch
+from torch import nn
 
 from distill.evaluation import Summary
 from distill.guest import Guest, Scores
@@ -134,7 +135,7 @@ class BestNetworks:
         if hours > self.index.hours:
             self._replace(self.index._replace(hours=hours))
 
-    def scored(self, hours: int, score: float, network: DQN, header: dict[str, Any]) -> bool:
+    def scored(self, hours: int, score: float, network: nn.Module, header: dict[str, Any]) -> bool:
         """Note a score, and keep the network if it is higher than all before; say whether it is.
 
         Args:
@@ -168,7 +169,10 @@ class BestNetworks:
         write_atomically(self.folder / INDEX, (json.dumps(content, indent=2) + "\n").encode())
 
 
-def rounded(network: DQN) -> DQN:
+Rounded = TypeVar("Rounded", bound=nn.Module)
+
+
+def rounded(network: Rounded) -> Rounded:
     """Copy a network as its file will hold it, in half precision: what is kept is what was scored."""
     return copy.deepcopy(network).half().float().requires_grad_(False).eval()
 

@@ -1,9 +1,9 @@
 """Commands that need no Trainer: functions, whose arguments are options."""
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
-from typing import get_args, get_origin
+from typing import Any, get_args, get_origin
 
 import docstring_parser
 
@@ -39,11 +39,11 @@ def run(name: str, args: list[str], rehearse: Rehearse) -> None:
         args: The rest of the command line.
         rehearse: For a command with an argument of this type.
     """
-    function = getattr(import_module(f"distill.{COMMANDS[name]}"), name.replace("-", "_"))
+    function: Callable[..., Any] = getattr(import_module(f"distill.{COMMANDS[name]}"), name.replace("-", "_"))
     parameters = inspect.signature(function).parameters
     said = docstring_parser.parse(function.__doc__)
     helps = {parameter.arg_name: parameter.description for parameter in said.params}
-    parser = Parser(prog=f"python -m distill {name}", description=said.description, allow_abbrev=False)
+    parser = Parser(prog=f"python -m distill {name}", description=said.description or "", allow_abbrev=False)
     parser.add_argument("--config", action="config", help="A file with options, by name.")
     first = next(iter(parameters.values()))
     required = first.default is first.empty
@@ -51,15 +51,15 @@ def run(name: str, args: list[str], rehearse: Rehearse) -> None:
     positional = {first.name} if stands_alone else set()
     for one in positional:
         kind = parameters[one].annotation
-        several = {"nargs": "+"} if get_origin(kind) is list else {}
-        optional = {} if required else {"nargs": "?", "default": first.default}
+        several: dict[str, Any] = {"nargs": "+"} if get_origin(kind) is list else {}
+        optional: dict[str, Any] = {} if required else {"nargs": "?", "default": first.default}
         parser.add_argument(one, type=get_args(kind)[0] if several else kind, help=helps[one], **several, **optional)
     others = {one for one, parameter in parameters.items() if parameter.annotation == Forwarded}
     forwarded = {}
     for one in others:
         args, forwarded[one] = divide(args, f"--{one.removesuffix('options').replace('_', '.')}")
     ours = {one: rehearse for one, parameter in parameters.items() if parameter.annotation == Rehearse}
-    parser.add_function_arguments(function, as_group=False, skip=positional | others | set(ours))
+    parser.add_function_arguments(function, as_group=False, skip={*positional, *others, *ours})
     flags = {one for one, parameter in parameters.items() if parameter.annotation is bool}
     for action in parser._actions:
         if action.dest in flags:

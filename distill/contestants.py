@@ -24,7 +24,7 @@ from distill.experience import Experience
 from distill.networks import DQN, PRESETS
 from distill.progress import HourBar, PlayScore
 from distill.randomness import generator
-from distill.replay import Block, Memory
+from distill.replay import Block, Memory, Steps
 from distill.rollout import collect, greedy_in, play
 from distill.student import StudentModule
 from distill.teacher import TeacherModule
@@ -69,7 +69,7 @@ class Playing:
         self.actions = itertools.cycle(
             np.random.default_rng(0).integers(self.games["ours"].num_actions, size=(97, NUM_ENVS))
         )
-        self.collected = []
+        self.collected: list[Steps] = []
 
     def turns(self) -> dict[str, Turn]:
         """List the contestants; rates are steps a second."""
@@ -166,7 +166,7 @@ class Learning:
         self.drawn = Block.of(memory.minibatch(np.random.default_rng(0), 32 * self.block_updates), 32)
         self.student = StudentModule(game, network)
         self.optimizer = self.student.configure_optimizers()
-        self.plain_network = plain_network(network, self.student.network.num_actions)
+        self.plain_network = plain_network(network, self.student.network.for_game(game).num_actions)
         self.plain_optimizer = torch.optim.RMSprop(self.plain_network.parameters(), lr=5e-4, alpha=0.95, eps=1e-3)
 
     def turns(self) -> dict[str, Turn]:

@@ -66,6 +66,7 @@ def read_curves(folders: Sequence[Path]) -> Curves:
     if len(teachers) != 1:
         raise ValueError(f"there must be one run of a teacher that keeps its best networks, not {len(teachers)}")
     index = read_index(teachers[0])
+    assert index is not None  # by it a teacher's run is told
     students, swaps = {}, set()
     for run in sorted(set(runs) - set(teachers)):
         data = load_config(run).data.init_args
@@ -118,9 +119,10 @@ def draw(runs: Sequence[Path], out: Path) -> None:
     Raises:
         ValueError: as `read_curves`.
     """
-    section = section_of(read_curves(runs))
+    curves = read_curves(runs)
+    section = section_of(curves)
     write_csv(out.with_suffix(".csv"), section.csv)
-    write_atomically(out, section.draw(LIGHT))
+    write_atomically(out, _drawn(curves, LIGHT))
     print_grid(section.grids[0])
     print(f"figure: {out}, {out.with_suffix('.csv')}")
 

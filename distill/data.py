@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-import numpy as np
 import torch
 from torch.utils.data import DataLoader, IterableDataset
 
@@ -20,12 +19,16 @@ from distill.evaluation import Episodes, Summary
 from distill.experience import Experience, Interleaving, Source, sources_of, turns
 from distill.guest import Guest, name_of
 from distill.networks import DQN
+from distill.player import Player
 from distill.randomness import generator
 from distill.recording import divide_cores
 from distill.replay import Block, Minibatch, Transitions
 from distill.rollout import Rules
 from distill.schedule import Schedule
 from distill.store import Store
+
+Learned = Block[Minibatch] | Block[Transitions]
+"""What one `training_step` learns: from a teacher, or from own play."""
 
 
 class ReplayDataModule(L.LightningDataModule):
@@ -180,25 +183,44 @@ class ReplayDataModule(L.LightningDataModule):
         """Called now and then while nothing is learned, with the steps played of a refill, and the refill's steps."""
         self.experiences: dict[str, Experience] = {}
 
+    @staticmethod
+    def of(trainer: L.Trainer) -> "ReplayDataModule":
+        """Give the data module that a Trainer was given."""
+        data = getattr(trainer, "datamodule", None)  # an attribute that Lightning sets, but does not declare
+        assert isinstance(data, ReplayDataModule)
+        return data
+
+    @property
+    def _run(self) -> L.Trainer:
+        assert self.trainer is not None, "only a Trainer sets up this module, and plays by it"
+        return self.trainer
+
+    @property
+    def _player(self) -> Player:
+        """The module that is trained."""
+        module = self._run.lightning_module
+        assert isinstance(module, Player)
+        return module
+
     def setup(self, stage: str) -> None:
         """Begin with empty memories."""
         if stage != "fit":
             return
-        self.trainer.lightning_module.check_teachers(self.teacher_kinds)
+        self._player.check_teachers(self.teacher_kinds)
         self.experiences = {game: Experience(self._rules(game), self.memory_hours) for game in self.games}
         if not self.teachers:
             return
-        device = self.trainer.strategy.root_device
+        device = self._run.strategy.root_device
         division = divide_cores(usable_cores(), on_gpu=device.type != "cpu", overlap=self.overlap)
         torch.set_num_threads(min(torch.get_num_threads(), division.learn_threads))
-        folder = Path(self.store or Path(self.trainer.default_root_dir) / "hours")
+        folder = Path(self.store or Path(self._run.default_root_dir) / "hours")
         for game, experience in self.experiences.items():
             experience.record(
                 self.teachers[game].to(device),
                 Store(folder, self.store_limit_gb),
                 overlap=division.overlap,
                 num_threads=self.num_threads or division.play_threads,
-                student=self.trainer.lightning_module.network.for_game(game),
+                student=self._player.network.for_game(game),
             )
 
     def teardown(self, stage: str) -> None:
@@ -220,21 +242,22 @@ class ReplayDataModule(L.LightningDataModule):
         for game, experience in self.experiences.items():
             experience.load_state_dict(state_dict[game])
 
-    def train_dataloader(self) -> DataLoader:
+    def train_dataloader(self) -> DataLoader[Learned]:
         """Yield an hour's blocks; the memory is refilled as they are asked for."""
         return DataLoader(_Hour(self), batch_size=None)
 
-    def val_dataloader(self) -> DataLoader:
+    def val_dataloader(self) -> DataLoader[Episodes]:
         """Yield this rank's share of the evaluation's episodes."""
         numbers = range(self._rank, self.eval_episodes, self.trainer.world_size if self.trainer else 1)
-        return DataLoader([self.eval_rules(game, numbers) for game in self.games], batch_size=None)
+        rules = [self.eval_rules(game, numbers) for game in self.games]
+        return DataLoader(rules, batch_size=None)  # type: ignore[arg-type]  # a list will do, but is no `Dataset`
 
     def eval_rules(self, game: str, numbers: range | None = None) -> Episodes:
         """Say which episodes of a game are scored, and how."""
-        numbers = tuple(range(self.eval_episodes) if numbers is None else numbers)
-        return Episodes(game, numbers, self.seed, self.eval_epsilon, self.max_frames)
+        which = tuple(range(self.eval_episodes) if numbers is None else numbers)
+        return Episodes(game, which, self.seed, self.eval_epsilon, self.max_frames)
 
-    def hour(self, hour: int, learned_blocks: int = 0) -> Iterator[Block[Minibatch] | Block[Transitions]]:
+    def hour(self, hour: int, learned_blocks: int = 0) -> Iterator[Learned]:
         """Play and yield one hour.
 
         Args:
@@ -253,17 +276,17 @@ class ReplayDataModule(L.LightningDataModule):
             if block % blocks_per_refill == 0:
                 self.refill(hour * self.refills_per_hour + block // blocks_per_refill, in_the_midst=learned_blocks > 0)
             games = tuple(itertools.islice(whose, self.block_updates))
+            rows = {game: games.count(game) * self.batch_size for game in sorted(set(games))}
             if block < learned_blocks:
-                for game in sorted(set(games)):
-                    rows = games.count(game) * self.batch_size
-                    memories[game].pass_over(rngs[game], rows, 0 if self.teachers else self.n_steps)
-                continue
-            rows = {game: self._draw(game, rngs[game], games.count(game)) for game in sorted(set(games))}
-            yield Block(rows, games, self.batch_size)
-
-    def _draw(self, game: str, rng: np.random.Generator, minibatches: int) -> Minibatch | Transitions:
-        memory, rows = self.experiences[game].memory, minibatches * self.batch_size
-        return memory.minibatch(rng, rows) if self.teachers else memory.transitions(rng, rows, self.n_steps)
+                for game, count in rows.items():
+                    memories[game].pass_over(rngs[game], count, 0 if self.teachers else self.n_steps)
+            elif self.teachers:
+                drawn = {game: memories[game].minibatch(rngs[game], count) for game, count in rows.items()}
+                yield Block(drawn, games, self.batch_size)
+            else:
+                n_steps = self.n_steps
+                done = {game: memories[game].transitions(rngs[game], count, n_steps) for game, count in rows.items()}
+                yield Block(done, games, self.batch_size)
 
     def refill(self, number: int, *, in_the_midst: bool = False) -> None:
         """Add an hour of a teacher's play, or a piece of an hour of the trained module's, to the memory of a game.
@@ -279,28 +302,28 @@ class ReplayDataModule(L.LightningDataModule):
             return
         for place, experience in enumerate(self.experiences.values()):
             for hour in experience.due((number - place) // len(self.games) + 1):
-                experience.remember(experience.recording.hour(hour, lambda done: self._tell(done, self.hour_steps)))
+                experience.remember(experience.teachers_play.hour(hour, lambda done: self._tell(done, self.hour_steps)))
         turn, place = divmod(number + 1, len(self.games))
-        if number + 1 != self.trainer.max_epochs:
-            self.experiences[self.games[place]].recording.play_ahead(turn)
+        if number + 1 != self._run.max_epochs:
+            self.experiences[self.games[place]].teachers_play.play_ahead(turn)
 
     def change_teacher(self, hour: int, teacher: DQN, file: Path, *, forget: bool) -> None:
         """Have a teacher from another file play the only game from an hour on; perhaps forget what was before."""
         (game,) = self.games
-        self.teachers[game] = teacher.to(self.trainer.strategy.root_device)
+        self.teachers[game] = teacher.to(self._run.strategy.root_device)
         self.teacher_files[game] = file
         self.teacher_summaries.clear()
-        self.experiences[game].recording.change_teacher(hour, self.teachers[game])
+        self.experiences[game].teachers_play.change_teacher(hour, teacher)
         if forget:
             self.experiences[game].forget(hour)
 
     def _play_on(self, number: int, in_the_midst: bool) -> None:
-        checkpoints = self.trainer.checkpoint_callback
+        kept_in = getattr(self._run.checkpoint_callback, "dirpath", None)  # Lightning's has one, and so has ours
         for place, (game, experience) in enumerate(self.experiences.items()):
             if experience.self_play is None:
                 experience.play_itself(
-                    self.trainer.lightning_module.policy(game),
-                    Path(checkpoints.dirpath).parent / "play" if checkpoints else None,
+                    self._player.policy(game),
+                    Path(kept_in).parent / "play" if kept_in else None,
                     new=number <= place,
                     in_the_midst=in_the_midst,
                     num_threads=self.num_threads or usable_cores(),
@@ -308,6 +331,7 @@ class ReplayDataModule(L.LightningDataModule):
             elif number % self.refills_per_hour == 0:
                 experience.self_play.begin_hour()
         experience = self.experiences[self.games[number % len(self.games)]]
+        assert experience.self_play is not None  # since the loop above
         warmup_steps = 0 if experience.self_play.played_steps else self.warmup_steps
         steps = warmup_steps + self.hour_steps // self.refills_per_hour
         experience.remember(experience.self_play.steps(steps, self._tell))
@@ -326,7 +350,7 @@ class ReplayDataModule(L.LightningDataModule):
             listener(done, steps)
 
 
-class _Hour(IterableDataset):
+class _Hour(IterableDataset[Learned]):
     """The blocks of the Trainer's present epoch."""
 
     def __init__(self, data: ReplayDataModule) -> None:
@@ -335,9 +359,9 @@ class _Hour(IterableDataset):
     def __len__(self) -> int:
         return self.data.blocks_per_hour
 
-    def __iter__(self) -> Iterator[Block]:
+    def __iter__(self) -> Iterator[Learned]:
         # A generator, which asks for epoch and block when its first block is wanted: where a run goes on, Lightning
         # makes the iterator while it still counts the last epoch of the checkpoint as not completed.
-        trainer = self.data.trainer
+        trainer = self.data._run
         learned_blocks = trainer.fit_loop.epoch_loop.batch_progress.current.ready
         yield from self.data.hour(trainer.current_epoch, learned_blocks)

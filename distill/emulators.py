@@ -33,7 +33,7 @@ class Process:
         self._process.start()
         theirs.close()
 
-    def ask(self, call: Callable, *arguments: Any) -> None:
+    def ask(self, call: Callable[..., Any], *arguments: Any) -> None:
         """Have something done by a function that takes the emulators first."""
         try:
             self._pipe.send((call, arguments))

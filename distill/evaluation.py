@@ -181,6 +181,7 @@ def random_adjusted_ratio(student: float, teacher: float, random: float) -> floa
 
 def geometric_mean(ratios: Sequence[float | None]) -> float | None:
     """Return the geometric mean of ratios; None where one of them is missing, 0 or less."""
-    if not ratios or any(ratio is None or ratio <= 0 for ratio in ratios):
+    known = [ratio for ratio in ratios if ratio is not None]
+    if not known or len(known) < len(ratios) or any(ratio <= 0 for ratio in known):
         return None
-    return float(np.exp(np.mean(np.log(ratios))))
+    return float(np.exp(np.mean(np.log(known))))

@@ -48,6 +48,12 @@ class Experience:
         self._hours: int | None = None
         self._since = 0
 
+    @property
+    def teachers_play(self) -> Recording:
+        """The same, for whoever knows that there is a teacher."""
+        assert self.recording is not None
+        return self.recording
+
     def _empty(self) -> Memory:
         length = int(self.memory_hours * self.rules.hour_steps) // self.rules.num_envs
         return Memory(length, self.rules.num_envs, num_actions(self.rules.game), self.rules.game)
@@ -62,7 +68,9 @@ class Experience:
         self._hours = hours if hours else None
         return range(max(self._since, oldest), hours)
 
-    def record(self, teacher: DQN | Guest, store: Store, *, overlap: bool, num_threads: int, student: DQN) -> None:
+    def record(
+        self, teacher: DQN | Guest, store: Store, *, overlap: bool, num_threads: int, student: DQN | Guest
+    ) -> None:
         """Have a teacher play, and where it is not to act always, its student; see `distill.recording.Recording`."""
         self.recording = Recording(
             self.rules,

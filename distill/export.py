@@ -95,7 +95,8 @@ def described(network: DQN, header: dict[str, Any]) -> dict[str, Any]:
         "frame": "grey; maximum of the last two of a step's frames; resized by area to 84 x 84",
         "sticky_actions": 0.0,
     }
-    kept = {name: header[name] for name in ("kind", "protocol", "trained", "imported", "score") if name in header}
+    said = ["kind", "protocol", "trained", "imported", "score"]
+    kept = {name: header[name] for name in said if name in header}
     return {
         "game": game,
         "actions": action_names(game),

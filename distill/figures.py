@@ -40,10 +40,13 @@ def picture(theme: Theme, draw: Callable[["Axes"], None]) -> bytes:
     import matplotlib
     from matplotlib.figure import Figure
 
-    colors = {"text.color": theme.ink, "axes.labelcolor": theme.ink, "xtick.color": theme.ink, "ytick.color": theme.ink}
-    frame = {"axes.edgecolor": theme.soft, "axes.facecolor": theme.paper, "figure.facecolor": theme.paper}
-    more = {"font.size": 12, "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False}
-    with matplotlib.rc_context({**colors, **frame, **more}):
+    with matplotlib.rc_context(
+        {
+            **dict.fromkeys(("text.color", "axes.labelcolor", "xtick.color", "ytick.color"), theme.ink),
+            **{"axes.edgecolor": theme.soft, "axes.facecolor": theme.paper, "figure.facecolor": theme.paper},
+            **{"font.size": 12, "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False},
+        }
+    ):
         figure = Figure(figsize=SIZE_INCHES, layout="constrained")
         draw(figure.subplots())
         png = io.BytesIO()
@@ -79,9 +82,16 @@ def bars(
                 if point.interval95:
                     axes.plot([place, place], point.interval95, color=theme.ink, linewidth=1)
             theirs = [(place, of) for place, of in zip(places, papers.get(agent, ()), strict=False) if of is not None]
-            label = {} if number else {"label": "the paper"}
-            look = {"marker": "D", "linestyle": "", "markersize": 5, "markerfacecolor": theme.paper}
-            axes.plot([at for at, _ in theirs], [of for _, of in theirs], markeredgecolor=theme.ink, **look, **label)
+            axes.plot(
+                [at for at, _ in theirs],
+                [of for _, of in theirs],
+                label="" if number else "the paper",
+                linestyle="",
+                marker="D",
+                markersize=5,
+                markerfacecolor=theme.paper,
+                markeredgecolor=theme.ink,
+            )
         axes.axhline(100, color=theme.soft, linewidth=0.8, linestyle=":")
         axes.set_xticks(range(len(groups)), groups, rotation=0 if len(groups) <= 5 else 35)
         if len(groups) > 5:
@@ -120,8 +130,8 @@ def lines(
             places = sorted(points)
             axes.plot(places, [points[at].value for at in places], color=color, label=name, **look)
             for at in places:
-                if points[at].interval95:
-                    axes.plot([at, at], points[at].interval95, color=color, linewidth=1, alpha=0.6)
+                if interval := points[at].interval95:
+                    axes.plot([at, at], interval, color=color, linewidth=1, alpha=0.6)
 
         for number, (name, points) in enumerate(games.items()):
             style = "-" if number < len(theme.colors) else "--"

@@ -75,7 +75,8 @@ def film(actors: Sequence[Actor], episodes: Episodes, path: Path) -> None:
     panes = [pane_of(actor, shots_of(actor, one), one.game) for actor in actors]
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}")
-    with imageio.get_writer(unfinished, format="ffmpeg", fps=FRAMES_PER_SECOND, macro_block_size=2) as video:
+    video = imageio.get_writer(unfinished, format="ffmpeg", fps=FRAMES_PER_SECOND, macro_block_size=2)
+    with video:
         for picture in side_by_side(panes):
             video.append_data(picture)
     os.replace(unfinished, path)

@@ -15,7 +15,7 @@ import yaml
 from jsonargparse import set_parsing_settings
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.strategies import DDPStrategy
 
@@ -74,8 +74,9 @@ class DistillCLI(LightningCLI):
         parser.link_arguments("data.init_args.game", "model.init_args.game", compute_fn=names_of)
         parser.link_arguments("seed_everything", "data.init_args.seed")
 
-    def parse_arguments(self, parser: LightningArgumentParser, args: list[str] | None) -> None:
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parse the command line."""
+        assert isinstance(args, list), "`run` gives nothing else"
         try:
             self.config = parser.parse_args(args)
         except Exception as error:  # of OmegaConf and others, which the parser lets through
@@ -124,7 +125,7 @@ class DistillCLI(LightningCLI):
             super().instantiate_classes()
             self._check_strategy()
             self.model.check_teachers(self.datamodule.teacher_kinds)
-            for callback in self.trainer.callbacks:
+            for callback in self.trainer.callbacks:  # type: ignore[attr-defined]  # Lightning sets it undeclared
                 if hasattr(callback, "check_run"):
                     callback.check_run(self.model)
         except (ValueError, TypeError, MisconfigurationException) as error:

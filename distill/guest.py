@@ -1,4 +1,4 @@
-"""A teacher from the user's own Python: any module or function that maps observations to scores."""
+"""Networks of the user's own Python: a teacher, any module or function of observations; a module that learns."""
 
 import copy
 import hashlib
@@ -21,36 +21,46 @@ OF_EVERY_MODULE = set(vars(nn.Module()))
 
 
 class Guest(nn.Module):
-    """Plays the part of a network of ours.
+    """Plays the part of a network of ours, for one game.
 
-    A module is copied as it is now, and set to evaluation. A function is called as it is, on whatever device the
-    observations are.
+    A module that teaches is copied as it is now, and set to evaluation. A function is called as it is, on whatever
+    device the observations are.
 
     Args:
         scores: The module or function.
         game: What it plays, for messages.
         num_actions: How many it must tell apart.
+        learns: Whether it is a module that learns, instead of a teacher.
 
     Raises:
         ValueError: where it does not give a number for each observation and action.
     """
 
-    def __init__(self, scores: Scores, game: str, num_actions: int) -> None:
+    def __init__(self, scores: Scores, game: str, num_actions: int, *, learns: bool = False) -> None:
         super().__init__()
         self.name = name_of(scores)
-        self.scores = copy.deepcopy(scores).requires_grad_(False).eval() if isinstance(scores, nn.Module) else scores
+        self.num_actions = num_actions
+        self.scores = scores
+        if isinstance(scores, nn.Module) and not learns:
+            self.scores = copy.deepcopy(scores).requires_grad_(False)
         self.register_buffer("place", torch.zeros(()), persistent=False)  # where it is, though it may have no weights
-        self.digest = identity(self.scores)
-        """Names its hours of play: equal for two guests only if they play alike."""
+        self.digest = "" if learns else identity(self.scores)
+        """Names a teacher's hours of play: equal for two only if they play alike."""
+        self.eval()
         with torch.inference_mode():
             found = self(torch.zeros(2, 4, 84, 84, dtype=torch.uint8, device=_device(self)))
+        self.train(learns)
         if tuple(found.shape) != (2, num_actions):
             raise ValueError(
-                f"teacher {self.name} maps 2 observations to {tuple(found.shape)}; with the {num_actions} legal "
-                f"actions of {game} it must be {(2, num_actions)}"
+                f"{self.name} maps 2 observations to {tuple(found.shape)}; with the {num_actions} legal actions of "
+                f"{game} it must be {(2, num_actions)}"
             )
 
-    def forward(self, observations: UInt8[Tensor, "B 4 84 84"]) -> Float[Tensor, "..."]:
+    def for_game(self, game: str) -> "Guest":
+        """Give the network that plays a game: there is only this one."""
+        return self
+
+    def forward(self, observations: UInt8[Tensor, "B 4 84 84"], game: str = "") -> Float[Tensor, "..."]:
         """Ask it."""
         return torch.as_tensor(self.scores(observations), device=observations.device).float()
 
@@ -75,11 +85,13 @@ def identity(scores: Scores) -> str:
     if isinstance(given, str):
         return f"given {given}"
     try:
-        parts = [_described(module) for module in scores.modules()] if isinstance(scores, nn.Module) else None
-        text = json.dumps([digest(scores), torch.__version__, parts]) if parts else None
-    except (TypeError, OSError, KeyError):  # an attribute that is no plain value, a class typed in at a prompt
-        text = None
-    return hashlib.sha256(text.encode()).hexdigest() if text else f"drawn {uuid.uuid4().hex}"
+        if isinstance(scores, nn.Module):
+            parts = [_described(module) for module in scores.modules()]
+            text = json.dumps([digest(scores), torch.__version__, parts])
+            return hashlib.sha256(text.encode()).hexdigest()
+    except (TypeError, OSError, KeyError):
+        pass  # an attribute that is no plain value, a class typed in at a prompt
+    return f"drawn {uuid.uuid4().hex}"
 
 
 def _described(module: nn.Module) -> list[Any]:

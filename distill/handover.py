@@ -103,7 +103,7 @@ class HandedOver:
         return self._stack, rewards, ended, self._lives.copy()
 
     def _everywhere(
-        self, call: Callable, ask: Callable[[np.ndarray], tuple], patience: float | None = None
+        self, call: Callable[..., Any], ask: Callable[[np.ndarray], tuple[Any, ...]], patience: float | None = None
     ) -> list[tuple[np.ndarray, Any]]:
         """Have each process work for those of its environments that are not over; return these, and what it gave."""
         shares = [np.arange(first, self.num_envs, self._num_processes) for first in range(self._num_processes)]

@@ -1,5 +1,6 @@
 """Which run belongs into which cell of the paper's tables."""
 
+import functools
 from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter
 from typing import NamedTuple
@@ -59,6 +60,11 @@ def _ten_games(experiment: Experiment) -> str | None:
     return _by_paper(experiment) if experiment.network == "multi10" else None
 
 
+def _temperature(experiment: Experiment, network: str) -> str | None:
+    fits = _alone(experiment) and (experiment.network, experiment.loss) == (network, "kl")
+    return f"{experiment.temperature:g}" if fits else None
+
+
 LAYOUTS = (
     Layout("table1", "Table 1: losses", TABLE_1, {"mse": "MSE", "nll": "NLL", "kl": "KL"}, _loss),
     Layout("tableB1", "Table B1 and figure 3: sizes", TABLE_B1, SMALLER, _size, "figure3.png"),
@@ -78,17 +84,16 @@ def temperature_layouts(results: Iterable[Result]) -> list[Layout]:
     """Make a table for each network that learned by KL at several temperatures; the paper prints none."""
     found: dict[str, set[float]] = {}
     for result in results:
-        if _alone(result.experiment) and result.experiment.loss == "kl":
-            found.setdefault(result.experiment.network, set()).add(result.experiment.temperature)
+        temperature = result.experiment.temperature
+        if _alone(result.experiment) and result.experiment.loss == "kl" and temperature is not None:
+            found.setdefault(result.experiment.network, set()).add(temperature)
     return [
         Layout(
             f"temperatures_{network}",
             f"Temperatures, {network}",
             NOTHING_PRINTED,
             {f"{one:g}": f"{one:g}" for one in sorted(temperatures, reverse=True)},
-            lambda of, network=network: (
-                f"{of.temperature:g}" if _alone(of) and (of.network, of.loss) == (network, "kl") else None
-            ),
+            functools.partial(_temperature, network=network),
         )
         for network, temperatures in sorted(found.items())
         if len(temperatures) > 1
@@ -101,7 +106,9 @@ def cells_of(layout: Layout, results: Sequence[Result]) -> tuple[Cells, list[str
     groups: dict[tuple[str, str], dict[tuple[Experiment, str], dict[int, Result]]] = {}
     notes = []
     for result in results:
-        at = groups.setdefault((layout.column_of(result.experiment), result.game), {})
+        column = layout.column_of(result.experiment)
+        assert column is not None, "whoever calls gives results that belong into the table"
+        at = groups.setdefault((column, result.game), {})
         seeds = at.setdefault((result.experiment, result.protocol), {})
         if result.seed in seeds:
             notes.append(f"`{result.run}` is left out: it has experiment and seed of `{seeds[result.seed].run}`")

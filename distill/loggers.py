@@ -7,13 +7,14 @@ import importlib.util
 import math
 import os
 import re
-from collections.abc import Mapping, Sequence
+from argparse import Namespace
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import yaml
+from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from distill.data import ReplayDataModule
 from distill.film import FRAMES_PER_SECOND, Actor, film
@@ -46,9 +47,9 @@ class TensorBoard(TensorBoardLogger):
         self.experiment.flush()
 
     @rank_zero_only
-    def log_hyperparams(self, params: Mapping[str, Any], *_: Any, **__: Any) -> None:
+    def log_hyperparams(self, params: dict[str, Any] | Namespace, *_: Any, **__: Any) -> None:
         """Log the config as text."""
-        self.hparams = dict(params)
+        self.hparams = dict(vars(params) if isinstance(params, Namespace) else params)
         self.experiment.add_text("config", f"```yaml\n{yaml.safe_dump(self.hparams, sort_keys=False)}\n```")
 
     @rank_zero_only
@@ -99,14 +100,15 @@ class Wandb(WandbLogger):
         """Log a finished run's scores: as numbers, which stand in the summary then, and as a table."""
         import wandb
 
-        rows = [
+        rows: list[Iterable[Any]] = [
             [game, who, of[who]["mean"], *of[who]["interval95"], of[who]["episodes"], of.get("random_adjusted_ratio")]
             for game, of in games_of(scores).items()
             for who in ("teacher", "student")
             if who in of
         ]
-        columns = ["game", "who", "score", "low", "high", "episodes", "student's share above random"]
-        self.log_metrics({**flat_scores(scores), "scores": wandb.Table(columns, rows)}, updates)
+        columns: list[str | int] = ["game", "who", "score", "low", "high", "episodes", "student's share above random"]
+        logged: dict[str, Any] = {**flat_scores(scores), "scores": wandb.Table(columns, rows)}
+        self.log_metrics(logged, updates)
         self.experiment.summary["protocol"] = scores["protocol"]
 
     @rank_zero_only
@@ -114,13 +116,25 @@ class Wandb(WandbLogger):
         """Log a video of play."""
         import wandb
 
-        self.log_metrics({f"play/{game}": wandb.Video(str(path), format="mp4")}, updates)
+        logged: dict[str, Any] = {f"play/{game}": wandb.Video(str(path), format="mp4")}
+        self.log_metrics(logged, updates)
 
     @rank_zero_only
     def end(self) -> None:
         """Say that nothing more comes."""
         self.experiment.finish()
         self._experiment = None
+
+
+@runtime_checkable
+class Filming(Protocol):
+    """A logger that may take videos."""
+
+    video: bool
+    """Whether it does."""
+
+    def log_film(self, game: str, path: Path, updates: int) -> None:
+        """Log a video of play."""
 
 
 def log_config(loggers: Sequence[Logger], config: Mapping[str, Any]) -> None:
@@ -149,7 +163,7 @@ def log_end(
     for logger in loggers:
         if hasattr(logger, "log_scores"):
             logger.log_scores(scores, model.global_step)
-    filming = [logger for logger in loggers if getattr(logger, "video", False)]
+    filming = [logger for logger in loggers if isinstance(logger, Filming) and logger.video]
     for game in model.games if filming else ():
         rules = data.eval_rules(game)
         rules = rules._replace(numbers=(0,), max_frames=min(rules.max_frames, FILM_SECONDS * FRAMES_PER_SECOND))
@@ -173,7 +187,7 @@ def _actors(game: str, model: Player, data: ReplayDataModule) -> list[Actor]:
 
 def flat_scores(scores: Mapping[str, Any]) -> dict[str, float]:
     """Name the numbers of `scores.json`: `student/score`, and `pong/student/score` where there are several games."""
-    found = {}
+    found: dict[str, float | None] = {}
     for game, of in games_of(scores).items():
         prefix = f"{game}/" if "games" in scores else ""
         for who in ("teacher", "student"):

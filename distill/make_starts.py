@@ -41,16 +41,17 @@ def import_starts(
     logs = sorted(Path(log).glob("*.txt")) if Path(log).is_dir() else [Path(log)]
     if not logs:
         raise ValueError(f"{log} holds no recording (*.txt)")
-    whose = {"game": game, "player": player, "licence": licence}
+    options = {"game": game, "player": player, "licence": licence}
+    whose = {name: said for name, said in options.items() if said is not None}
     episodes: list[Episode] = []
     for path in logs:
         header, rows = read(path)
-        for name, said in whose.items():
-            if header.get(name, said) != said and said is not None:
-                raise ValueError(f"{path} says that its {name} is {header[name]!r}, not {said!r}")
-            whose[name] = header.get(name, said)
-            if whose[name] is None:
+        for name in options:
+            said = header.get(name, whose.get(name))
+            if said is None:
                 raise ValueError(f"{path} does not say its {name}; give --{name}")
+            if whose.setdefault(name, said) != said:
+                raise ValueError(f"{path} says that its {name} is {said!r}, not {whose[name]!r}")
         cartridge = rom_md5(whose["game"])
         if header.get("rom_md5", cartridge) != cartridge:
             raise ValueError(f"{path} was played on the cartridge {header['rom_md5']}; installed is {cartridge}")

@@ -9,8 +9,8 @@ from typing import NoReturn
 
 import yaml
 from jsonargparse import set_parsing_settings
+from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.cli import LightningArgumentParser
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from omegaconf import OmegaConf
 
 _NOISE = re.compile(
@@ -24,7 +24,7 @@ _DENIED = re.compile(r"Importing '([\w.]+)' is not allowed, denied by .*? to all
 
 def fail(message: str, code: int = 2) -> NoReturn:
     """Print one line, and exit."""
-    if rank_zero_only.rank == 0:
+    if getattr(rank_zero_only, "rank", 0) == 0:  # Lightning sets it on the function
         print(f"error: {message}", file=sys.stderr)
     sys.exit(code)
 
@@ -64,7 +64,7 @@ def check_keys(config: str) -> None:
         fail(f"{config} is no config ({error})")
     except yaml.constructor.ConstructorError as error:
         twice = re.fullmatch(r"found duplicate key (.*)", error.problem or "")
-        if twice:
+        if twice and error.problem_mark:
             fail(f"{config} names {twice[1]} twice, the second time in line {error.problem_mark.line + 1}")
     except Exception:
         pass  # the parser says it better
@@ -91,4 +91,4 @@ class Parser(LightningArgumentParser):
 
 
 def _options(owner: type) -> list[str]:
-    return [name for name in inspect.signature(owner.__init__).parameters if name != "self"]
+    return [name for name in inspect.signature(owner).parameters]

@@ -47,6 +47,8 @@ class DQN(nn.Module):
             outputs are the scores.
     """
 
+    atoms: Tensor | None
+
     def __init__(
         self,
         widths: Widths,
@@ -66,6 +68,8 @@ class DQN(nn.Module):
         for layer in self.children():
             # With PyTorch's own start, 2.4 times narrower, `net3` learned nothing from Pong in its first 4,000 updates
             # under any of seven optimiser settings: a ball and two paddles are a few pixels of 7,056.
+            assert isinstance(layer, nn.Conv2d | nn.Linear)
+            assert layer.bias is not None
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
             nn.init.zeros_(layer.bias)
 
@@ -126,12 +130,12 @@ class MultiDQN(nn.Module):
     @property
     def num_actions(self) -> dict[str, int]:
         """How many actions the network tells apart in each game."""
-        return {game: network.num_actions for game, network in self.games.items()}
+        return {game: self.for_game(game).num_actions for game in self.games}
 
     @property
     def widths(self) -> Widths:
         """The constructor's `widths`."""
-        return next(iter(self.games.values())).widths
+        return self.for_game(next(iter(self.games))).widths
 
     def for_game(self, game: str) -> DQN:
         """Give the network that plays a game; its weights are this one's.
@@ -140,7 +144,9 @@ class MultiDQN(nn.Module):
             ValueError: for a game that the network does not play.
         """
         checks.one_of(self.games, game=game)
-        return self.games[game]
+        network = self.games[game]
+        assert isinstance(network, DQN)  # which a ModuleDict does not know
+        return network
 
     def forward(self, observations: UInt8[Tensor, "B 4 84 84"], game: str) -> Float[Tensor, "B A"]:
         """Map one game's observations, as those of `DQN`, to one number per action of that game."""

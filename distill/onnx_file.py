@@ -44,6 +44,7 @@ def to_onnx(network: DQN, header: dict[str, Any]) -> bytes:
             output_names=[OUTPUT_NAME],
             verbose=False,
         )
+    assert program is not None  # it is None for the older exporter alone
     model = program.model_proto
     entry = model.metadata_props.add()
     entry.key, entry.value = HEADER, json.dumps(header)

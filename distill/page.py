@@ -5,7 +5,7 @@ import csv
 import html
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -56,7 +56,7 @@ class Grid(NamedTuple):
 
     title: str
     header: tuple[str, ...]
-    rows: list[tuple[str, ...]]
+    rows: Sequence[tuple[str, ...]]
     totals: int = 0
     """How many of the last rows sum up the others."""
 
@@ -70,7 +70,7 @@ class Section(NamedTuple):
     said: list[str]
     """Paragraphs before the tables."""
     grids: list[Grid]
-    csv: list[dict[str, object]]
+    csv: Sequence[Mapping[str, object]]
     """The numbers, unrounded; None is an empty cell. All rows have the same keys."""
     draw: Draw | None = None
     figure: str = ""
@@ -141,7 +141,7 @@ def as_html(title: str, said: Sequence[str], sections: Sequence[Section], notes:
         parts.append(f'<section id="{section.name}"><h2>{html.escape(section.title)}</h2>')
         parts += map(_paragraph, section.said)
         if section.draw:
-            parts.append(_picture(section))
+            parts.append(_picture(section.draw, section.caption))
         for grid in section.grids:
             parts += [f"<h3>{html.escape(grid.title)}</h3>", _html_table(grid)]
         parts.append("</section>")
@@ -165,10 +165,10 @@ def _inline(text: str) -> str:
     return re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text, quote=False))
 
 
-def _picture(section: Section) -> str:
-    light, dark = (f"data:image/png;base64,{base64.b64encode(section.draw(theme)).decode()}" for theme in (LIGHT, DARK))
+def _picture(draw: Draw, caption: str) -> str:
+    light, dark = (f"data:image/png;base64,{base64.b64encode(draw(theme)).decode()}" for theme in (LIGHT, DARK))
     source = f'<source media="screen and (prefers-color-scheme: dark)" srcset="{dark}">'
-    image = f'<img src="{light}" alt="{html.escape(section.caption)}">'
+    image = f'<img src="{light}" alt="{html.escape(caption)}">'
     return f"<figure><picture>{source}{image}</picture></figure>"
 
 
@@ -184,7 +184,7 @@ def _html_table(grid: Grid) -> str:
     return f'<div class="table" tabindex="0"><table>{head}<tbody>{rows}</tbody></table></div>'
 
 
-def write_csv(path: Path, rows: Sequence[dict[str, object]]) -> None:
+def write_csv(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
     """Write numbers as CSV."""
     text = io.StringIO()
     written = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator="\n")

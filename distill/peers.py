@@ -2,9 +2,13 @@
 
 import time
 import warnings
+from typing import TYPE_CHECKING
 
 from distill import protocol
 from distill.networks import DQN
+
+if TYPE_CHECKING:
+    from stable_baselines3.common.vec_env import VecFrameStack
 
 
 class StableBaselines3:
@@ -27,15 +31,20 @@ class StableBaselines3:
         self.game = game
         self.envs = self._environments(self.num_envs)
         self.model = Model("CnnPolicy", self.envs, buffer_size=800)
-        policy = self.model.q_net
-        layers = [*(policy.features_extractor.cnn[place] for place in (0, 2, 4)), policy.features_extractor.linear[0]]
-        ours = (network.conv1, network.conv2, network.conv3, network.fc1, network.out)
-        for theirs, one in zip([*layers, policy.q_net[0]], ours, strict=True):
-            theirs.load_state_dict(one.state_dict())
+        layers = {
+            "features_extractor.cnn.0": network.conv1,
+            "features_extractor.cnn.2": network.conv2,
+            "features_extractor.cnn.4": network.conv3,
+            "features_extractor.linear.0": network.fc1,
+            "q_net.0": network.out,
+        }
+        self.model.q_net.load_state_dict(
+            {f"{theirs}.{name}": of for theirs, ours in layers.items() for name, of in ours.state_dict().items()}
+        )
         self.seen = self.envs.reset()
         self.steps = steps
 
-    def _environments(self, num_envs: int) -> object:
+    def _environments(self, num_envs: int) -> "VecFrameStack":
         from stable_baselines3.common.env_util import make_atari_env
         from stable_baselines3.common.vec_env import VecFrameStack
 
@@ -50,7 +59,9 @@ class StableBaselines3:
         start = time.perf_counter()
         for _ in range(self.steps // self.num_envs):
             actions, _ = self.model.predict(self.seen)
-            self.seen, *_ = self.envs.step(actions)
+            seen, *_ = self.envs.step(actions)
+            assert not isinstance(seen, tuple)  # as those of some other environments are
+            self.seen = seen
         return self.steps / (time.perf_counter() - start)
 
     def evaluate(self, episodes: int) -> float:
@@ -70,5 +81,6 @@ class StableBaselines3:
     def bytes_per_state(self) -> float:
         """What its replay buffer takes for a step: each array that it holds, over its length."""
         buffer = self.model.replay_buffer
+        assert buffer is not None  # made with the model
         arrays = (buffer.observations, buffer.next_observations, buffer.actions, buffer.rewards, buffer.dones)
         return sum(array.nbytes for array in arrays) / (buffer.buffer_size * self.num_envs)

@@ -182,13 +182,13 @@ def verify(game: str, rows: list[Row], seen: Seen, *, color_averaging: bool = Fa
 
 
 def _verify(cartridge: Cartridge, rows: list[Row], seen: Seen) -> Verified:
-    best: Verified | None = None
-    for noops in range(NOOPS_TRIED + 1):
-        tried = _replay(cartridge, rows, noops, seen)
-        if best is None or len(tried.episode.actions) > len(best.episode.actions) + noops:
-            best = tried
+    best = _replay(cartridge, rows, 0, seen)
+    for noops in range(1, NOOPS_TRIED + 1):
         if not best.diverges:
             break
+        tried = _replay(cartridge, rows, noops, seen)
+        if len(tried.episode.actions) > len(best.episode.actions) + noops:
+            best = tried
     return best
 
 

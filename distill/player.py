@@ -7,13 +7,15 @@ import lightning as L
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
+from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 from torchmetrics import CatMetric
 
 from distill import checks
 from distill.atari import num_actions
 from distill.evaluation import Episodes, Summary, score_episodes, summarise
-from distill.networks import TRUNKS, build
+from distill.guest import Guest
+from distill.networks import TRUNKS, Network, build
 from distill.rollout import Policy, greedy_in
 from distill.schedule import Schedule
 
@@ -46,7 +48,16 @@ class Player(L.LightningModule):
         self.games = (game,) if isinstance(game, str) else tuple(game)
         actions = {game: num_actions(game) for game in self.games}
         alone = len(actions) == 1 and network not in TRUNKS
-        self.network = build(network, num_actions=actions[self.games[0]] if alone else actions)
+        own = self.make_network(actions[self.games[0]])
+        if own is not None and len(self.games) > 1:
+            raise ValueError(
+                f"{type(self).__name__} has a network of its own, which plays one game, not {len(self.games)}"
+            )
+        self.network: Network | Guest = (
+            build(network, num_actions=actions[self.games[0]] if alone else actions)
+            if own is None
+            else Guest(own, self.games[0], actions[self.games[0]], learns=True)
+        )
         self.scores = nn.ModuleDict({game: CatMetric() for game in self.games})
         self.summaries: dict[str, Summary] = {}
         """Of the last evaluation, by game."""
@@ -54,6 +65,28 @@ class Player(L.LightningModule):
     def forward(self, observations: UInt8[Tensor, "B 4 84 84"], game: str = "") -> Float[Tensor, "B A"]:
         """Map observations of a game to one number per legal action; where there is but one, it need not be named."""
         return self.network(observations, self.games[0] if len(self.games) == 1 else game)
+
+    def make_network(self, num_actions: int) -> nn.Module | None:
+        """Return a network of your own; override it to learn with another than those of `distill.networks`.
+
+        Args:
+            num_actions: How many numbers, A, it must give for each observation.
+
+        Returns:
+            A module that maps uint8 observations `[B, 4, 84, 84]`, grey, oldest frame first, 0 to 255, to `[B, A]`;
+            None means the preset.
+        """
+        return None
+
+    def _optimizer(self) -> LightningOptimizer:
+        optimizer = self.optimizers()
+        assert not isinstance(optimizer, list), "blocks of updates are of one optimiser"
+        return optimizer
+
+    def _scores(self, game: str) -> CatMetric:
+        scores = self.scores[game]
+        assert isinstance(scores, CatMetric)  # which a ModuleDict does not know
+        return scores
 
     def check_teachers(self, kinds: dict[str, str]) -> None:
         """Refuse teachers that this module cannot learn from; asked before a run begins.
@@ -69,7 +102,7 @@ class Player(L.LightningModule):
     def on_train_batch_start(self, batch: Any, index: int) -> None:
         """Set the learning rate of a block's updates."""
         hour = self.trainer.current_epoch + index / self.trainer.num_training_batches
-        for group in self.optimizers().param_groups:
+        for group in self._optimizer().param_groups:
             group["lr"] = self.learning_rate.at(hour)
 
     def update(self, minibatches: Iterable[Any]) -> Float[Tensor, ""]:
@@ -84,7 +117,7 @@ class Player(L.LightningModule):
         Raises:
             Diverged: where a loss is infinite or not a number.
         """
-        optimizer = self.optimizers()
+        optimizer = self._optimizer()
         losses = []
         for batch in minibatches:
             loss = self.loss(batch).mean()
@@ -112,13 +145,13 @@ class Player(L.LightningModule):
         """Play the episodes of one game and keep their scores."""
         scores = score_episodes(greedy_in(self.network.for_game(episodes.game)), episodes)
         if len(scores):
-            self.scores[episodes.game].update(torch.from_numpy(scores).float())
+            self._scores(episodes.game).update(torch.from_numpy(scores).float())
 
     def on_validation_epoch_end(self) -> None:
         """Log each game's mean score of all ranks' episodes, and its interval."""
         for game in self.games:
-            self.summaries[game] = summary = summarise(self.scores[game].compute().cpu().numpy().reshape(-1))
-            self.scores[game].reset()
+            self.summaries[game] = summary = summarise(self._scores(game).compute().cpu().numpy().reshape(-1))
+            self._scores(game).reset()
             low, high = summary.interval95
             found = {"score": summary.mean, "score_low": low, "score_high": high, "episodes": float(summary.episodes)}
             for name, value in found.items():

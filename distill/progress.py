@@ -10,6 +10,9 @@ from lightning.pytorch.callbacks import ProgressBar
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from distill.data import ReplayDataModule
+from distill.player import Player
+
 LINE_SECONDS = 30.0
 """How often a line is printed where there is no terminal to draw a bar on."""
 LINE_SECONDS_VARIABLE = "DISTILL_LINE_SECONDS"
@@ -26,7 +29,8 @@ class PlayScore(L.Callback):
         """Log it, once an episode has ended."""
         pl_module.log("hour", float(trainer.current_epoch + 1), sync_dist=True)
         pl_module.log("step", float(trainer.global_step), sync_dist=True)
-        for game, experience in trainer.datamodule.experiences.items():
+        assert isinstance(pl_module, Player)
+        for game, experience in ReplayDataModule.of(trainer).experiences.items():
             if experience.scores:
                 name = pl_module.metric("play", game, "score")
                 pl_module.log(name, sum(experience.scores) / len(experience.scores))
@@ -70,7 +74,7 @@ class HourBar(ProgressBar):
         self._task = self._bar.add_task("play", total=hours, completed=trainer.current_epoch, state="")
         if self._console.is_terminal:
             self._bar.start()
-        trainer.datamodule.on_play.append(lambda done, steps: self._show_play(trainer, done, steps))
+        ReplayDataModule.of(trainer).on_play.append(lambda done, steps: self._show_play(trainer, done, steps))
 
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
@@ -100,7 +104,7 @@ class HourBar(ProgressBar):
         self._bar.stop()
 
     def _show_play(self, trainer: L.Trainer, done: int, steps: int) -> None:
-        if steps >= trainer.datamodule.hour_steps:
+        if steps >= ReplayDataModule.of(trainer).hour_steps:
             self._show("play", trainer, 0.0, f" {done:,}/{steps:,} steps")
 
     def _show(self, what: str, trainer: L.Trainer, of_hour: float, more: str = "") -> None:

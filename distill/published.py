@@ -59,7 +59,9 @@ class PaperTable(NamedTuple):
     """Of teacher's play for each student."""
 
 
-def _table(games: tuple[str, ...], columns: dict[str, tuple[tuple[float, float], ...]]) -> dict:
+def _table(
+    games: tuple[str, ...], columns: dict[str, tuple[tuple[float, float], ...]]
+) -> dict[str, dict[str, Printed]]:
     return {
         column: {game: Printed(*cell) for game, cell in zip(games, cells, strict=True)}
         for column, cells in columns.items()

@@ -4,6 +4,8 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import gymnasium
+
 from distill import checks
 from distill.atari import Cartridge, keys_of_actions
 from distill.play_log import LogWriter
@@ -14,7 +16,7 @@ WINDOWLESS = ("dummy", "offscreen")
 """What SDL falls back to where there is no display."""
 
 
-class Console:
+class Console(gymnasium.Env[Any, Any]):
     """What gymnasium's window wants to know of an environment."""
 
     render_mode = "rgb_array"

@@ -97,7 +97,7 @@ class Recording:
         keep_hours: int,
         overlap: bool,
         num_threads: int,
-        student: DQN | None = None,
+        student: DQN | Guest | None = None,
     ) -> None:
         self.rules = rules
         self.store = store
@@ -132,7 +132,7 @@ class Recording:
         _, _, header = self._whose(hour)
         return header if self._student is None else {**header, "student": self.student_digests[hour]}
 
-    def change_teacher(self, hour: int, teacher: DQN) -> None:
+    def change_teacher(self, hour: int, teacher: DQN | Guest) -> None:
         """Have another play from an hour on, which no one has asked for yet; episodes go on as they stand.
 
         Args:
@@ -202,11 +202,11 @@ class Recording:
         stand = self._stand[1]
         self._policy = greedy_in(self._whose(hour)[1])
         self._actors = self._mixed(hour)
+        games = self._games = self._games or rules.games(self._num_threads)
         if self._playing is None or self._playing[0] != hour:
-            self._games = self._games or rules.games(self._num_threads)
             epsilon = lambda: rules.epsilon_after(self._played_steps)  # noqa: E731
             policy, actors = lambda seen: self._policy(seen), lambda *seen: self._actors(*seen)
-            self._playing = hour, play(policy, self._games, rules.episode, epsilon, stand, actors)
+            self._playing = hour, play(policy, games, rules.episode, epsilon, stand, actors)
         before = hour * rules.hour_steps
 
         def count(done: int) -> None:
@@ -216,7 +216,7 @@ class Recording:
             on_step(done)
 
         self._played_steps = before
-        steps = collect(self._playing[1], rules.hour_steps // rules.num_envs, self._games, count)
+        steps = collect(self._playing[1], rules.hour_steps // rules.num_envs, games, count)
         self._playing = hour + 1, self._playing[1]
         self.played_hours += 1
         stand = stand.after(steps)

@@ -7,8 +7,8 @@ give back, about what it takes to fetch 7,056 bytes from an array too large for 
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Generic, TypeVar
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Generic, TypeVar
 
 import cramjam
 import numpy as np
@@ -25,36 +25,36 @@ Rows = TypeVar("Rows", bound="_Rows")
 class _Rows:
     """Tensors that share their first axis, of one game."""
 
+    observations: UInt8[Tensor, "B 4 84 84"]
+    game: str = field(default="", kw_only=True)
+
     def __len__(self) -> int:
         return len(self.observations)
 
     def __getitem__(self: Rows, rows: Tensor | slice) -> Rows:
         return self._each(lambda tensor: tensor[rows])
 
-    def to(self: Rows, *args, **kwargs) -> Rows:
+    def to(self: Rows, *args: Any, **kwargs: Any) -> Rows:
         """Move all tensors, as `torch.Tensor.to` does; Lightning calls it."""
         return self._each(lambda tensor: tensor.to(*args, **kwargs))
 
     def _each(self: Rows, change: Callable[[Tensor], Tensor]) -> Rows:
-        tensors = {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
-        return replace(self, **{name: change(tensor) for name, tensor in tensors.items()})
+        changed: dict[str, Any] = {name: change(of) for name, of in vars(self).items() if isinstance(of, Tensor)}
+        return replace(self, **changed)
 
 
 @dataclass(frozen=True)
 class Minibatch(_Rows):
     """What a student learns from."""
 
-    observations: UInt8[Tensor, "B 4 84 84"]
     labels: Float32[Tensor, "B A"]
     """The teacher's values of all legal actions, stored when it acted."""
-    game: str = ""
 
 
 @dataclass(frozen=True)
 class Transitions(_Rows):
     """What a teacher learns from: an observation, the `T` steps that followed, and where they led."""
 
-    observations: UInt8[Tensor, "B 4 84 84"]
     actions: Int64[Tensor, " B"]
     """Of the first of the steps."""
     rewards: Float32[Tensor, "B T"]
@@ -62,17 +62,14 @@ class Transitions(_Rows):
     lost_life: Bool[Tensor, "B T"]
     following: UInt8[Tensor, "B 4 84 84"]
     """The observation after the steps; another episode's where one ended on the way."""
-    game: str = ""
 
 
 @dataclass(frozen=True)
 class Valued(_Rows):
     """Observations, what was done, and what that should have been valued at."""
 
-    observations: UInt8[Tensor, "B 4 84 84"]
     actions: Int64[Tensor, " B"]
     targets: Float32[Tensor, " B"]
-    game: str = ""
 
 
 @dataclass(frozen=True)
@@ -95,7 +92,7 @@ class Block(Generic[Rows]):
         """How many minibatches the block holds."""
         return len(self.games)
 
-    def to(self, *args, **kwargs) -> "Block[Rows]":
+    def to(self, *args: Any, **kwargs: Any) -> "Block[Rows]":
         """Move all rows, as `torch.Tensor.to` does; Lightning calls it."""
         return replace(self, rows={game: rows.to(*args, **kwargs) for game, rows in self.rows.items()})
 
@@ -200,7 +197,7 @@ class Memory:
     @property
     def nbytes(self) -> int:
         """Count the bytes that all steps take, compressed frames and everything else."""
-        arrays = sum(getattr(self._kept, field.name).nbytes for field in fields(Steps)) + self._older.nbytes
+        arrays = sum(getattr(self._kept, one.name).nbytes for one in fields(Steps)) + self._older.nbytes
         return arrays + sum(sys.getsizeof(frame) for frame in self._kept.frames.ravel() if frame is not BLANK)
 
     def extend(self, steps: Steps) -> None:
@@ -210,8 +207,8 @@ class Memory:
             place = self._written % self._ring
             older = np.where(steps.first[row], 0, np.minimum(older + 1, STACKED_FRAMES - 1))
             self._older[place] = older
-            for field in fields(Steps):
-                getattr(self._kept, field.name)[place] = getattr(steps, field.name)[row]
+            for one in fields(Steps):
+                getattr(self._kept, one.name)[place] = getattr(steps, one.name)[row]
             self._written += 1
 
     def minibatch(self, rng: np.random.Generator, rows: int) -> Minibatch:
@@ -225,7 +222,7 @@ class Memory:
             ValueError: while the memory is empty.
         """
         times, envs = self._draw(rng, rows, ahead=0)
-        return Minibatch(self._observations(times, envs), self._values("labels", times, envs), self.game)
+        return Minibatch(self._observations(times, envs), self._values("labels", times, envs), game=self.game)
 
     def transitions(self, rng: np.random.Generator, rows: int, n_steps: int) -> Transitions:
         """Draw steps uniformly, with replacement, and what followed them.

@@ -3,7 +3,7 @@
 import json
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from distill.atari import action_names
+from distill.best import rounded
 from distill.data import ReplayDataModule
 from distill.evaluation import (
     Episodes,
@@ -30,7 +31,8 @@ from distill.guest import Guest
 from distill.networks import DQN, count_parameters
 from distill.player import Player
 from distill.rollout import Policy, device_of, greedy_in
-from distill.weights import load_network, save_network, write_atomically
+from distill.store import write_atomically
+from distill.weights import save_network
 
 
 def latency_ms(network: torch.nn.Module) -> float:
@@ -118,9 +120,10 @@ def means_of(scores: dict[str, dict[str, Any]]) -> dict[str, float | None]:
 class ScoreTable(L.Callback):
     """Prints, after each evaluation of a student of several games, its scores beside its teachers', and logs means."""
 
-    def on_validation_end(self, trainer: L.Trainer, pl_module: Player) -> None:
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Score the teachers, the first time; log and print."""
-        data = trainer.datamodule
+        data = ReplayDataModule.of(trainer)
+        assert isinstance(pl_module, Player)
         fitting = trainer.state.fn == TrainerFn.FITTING
         if len(pl_module.games) == 1 or not data.teachers or not (fitting and trainer.is_global_zero):
             return
@@ -166,7 +169,7 @@ def report(model: Player, data: ReplayDataModule, folder: Path) -> dict[str, Any
     networks = {game: model.network.for_game(game) for game in model.games}
     if not taught:
         save_network(file, model.network, header, dtype)
-        networks = {game: load_network(str(file), game)[0] for game in model.games}
+        networks = {game: rounded(network) for game, network in networks.items()}
         for game, network in networks.items():
             played = play_with_bar(greedy_in(network), data.eval_rules(game), f"scoring the teacher of {game}")
             model.summaries[game] = summarise(played.scores)
@@ -205,7 +208,7 @@ def print_table(scores: dict[str, Any]) -> None:
     table.add_column("")
     for name in names:
         table.add_column(name, justify="right")
-    rows = {
+    rows: dict[str, Callable[[dict[str, Any]], str]] = {
         "parameters": lambda of: f"{of['parameters']:,}",
         "file": lambda of: "-" if of["file_bytes"] is None else f"{of['file_bytes'] / 1e6:.2f} MB",
         "forward, 1 observation": lambda of: f"{of['latency_ms']:.2f} ms",

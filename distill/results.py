@@ -91,7 +91,10 @@ class Pooled(NamedTuple):
     @property
     def share_interval(self) -> tuple[float, float] | None:
         """Divide the interval by the teacher's score, as if that were known exactly."""
-        return None if self.share is None else tuple(bound / self.teacher for bound in self.interval95)
+        if self.share is None or self.teacher is None:
+            return None
+        low, high = self.interval95
+        return low / self.teacher, high / self.teacher
 
     @property
     def above_random(self) -> float | None:
@@ -193,7 +196,7 @@ def _hours(run: Path, config: Any) -> int:
 
 
 def _experiment(config: Any, hours: int) -> Experiment:
-    model, data = (OmegaConf.to_container(part.init_args, resolve=False) for part in (config.model, config.data))
+    model, data = _options(config.model), _options(config.data)
     game = data["game"]
     sources = game if isinstance(game, dict) else {game: data.get("teacher")}
     kept = {name: value for name, value in data.items() if name not in (*NO_MATTER, "game")}
@@ -209,6 +212,13 @@ def _experiment(config: Any, hours: int) -> Experiment:
         data.get("beta", 1.0) != 1.0,
         json.dumps({"model": model, "data": kept, "precision": config.trainer.get("precision")}, sort_keys=True),
     )
+
+
+def _options(part: Any) -> dict[str, Any]:
+    """Give the options of a config's module as plain values."""
+    options = OmegaConf.to_container(part.init_args, resolve=False)
+    assert isinstance(options, dict)
+    return {str(name): value for name, value in options.items()}
 
 
 def pool(results: Sequence[Result]) -> Pooled:

@@ -34,7 +34,7 @@ class Run:
         self.command = [sys.executable, "-m", "distill", "fit", *options, "--run_dir", str(self.folder)]
         self.last = ""
         """What it said last."""
-        self._process: subprocess.Popen | None = None
+        self._process: subprocess.Popen[bytes] | None = None
         self._read = 0
 
     @property
@@ -78,12 +78,12 @@ class Run:
 
     def ask_to_stop(self) -> None:
         """Have it write a checkpoint and end; Ctrl-C might be ignored, as it is in a script's background."""
-        if self.running:
+        if self._process is not None:
             self._process.terminate()
 
     def stop(self) -> None:
         """Wait until it has stopped, which it was asked to; not for long."""
-        if self.started:
+        if self._process is not None:
             try:
                 self._process.wait(PATIENCE_SECONDS)
             except subprocess.TimeoutExpired:

@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.loggers import CSVLogger
-from lightning.pytorch.loggers.logger import rank_zero_experiment
 
 from distill.checkpoint_file import newest
 from distill.store import write_atomically
@@ -35,12 +35,13 @@ def claim(name: str, run_dir: str | None, *, resuming: bool) -> Path:
     Raises:
         ValueError: where `run_dir` is a file or not empty, and without one where others started all processes.
     """
-    if rank_zero_only.rank != 0 and RUN_DIR_VARIABLE in os.environ:
+    rank = getattr(rank_zero_only, "rank", 0)  # Lightning sets it on the function
+    if rank != 0 and RUN_DIR_VARIABLE in os.environ:
         return Path(os.environ[RUN_DIR_VARIABLE])
     if any(int(os.environ.get(name, 1)) > 1 for name in PROCESSES_VARIABLES):
         if run_dir is None:
             raise ValueError("run_dir is not given; processes that torchrun or srun starts cannot agree on a folder")
-        if rank_zero_only.rank != 0:
+        if rank != 0:
             return Path(run_dir)
     folder = _number(Path("runs") / name) if run_dir is None else _named(Path(run_dir), resuming)
     os.environ[RUN_DIR_VARIABLE] = str(folder.absolute())
@@ -83,6 +84,7 @@ class Metrics(CSVLogger):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder, name="", version="")
+        self._experiment: _Rows | None = None  # type: ignore[assignment]  # Lightning's would not put rows back
         self._file = folder / "metrics.csv"
         self._before = list(csv.DictReader(self._file.read_text().splitlines())) if self._file.is_file() else []
 

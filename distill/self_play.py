@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from distill.hours import Gone, Hour
-from distill.replay import STACKED_FRAMES, Steps
+from distill.protocol import STACKED_FRAMES
+from distill.replay import Steps
 from distill.rollout import Policy, Rules, Unfinished, collect, play
 from distill.store import SUFFIX, seal, unseal, write_atomically
 
@@ -45,7 +46,7 @@ class SelfPlay:
         num_threads: int,
     ) -> None:
         self.rules = rules
-        self.kept = [tuple(stretch) for stretch in kept]
+        self.kept: list[Stretch] = [(begin, end) for begin, end in kept]
         """What the files hold that must be remembered."""
         self.hour_begin = hour_begin
         """Step of each environment at which the present hour begins."""
@@ -61,8 +62,8 @@ class SelfPlay:
         self._pieces: list[Steps] = []  # since then
         self._first_needed = deque([self._begin], maxlen=3)  # by the last checkpoints
         self._games = rules.games(num_threads)
-        epsilon = lambda: rules.epsilon_after(self._stepping)  # noqa: E731
         self._stepping = self._end * rules.num_envs
+        epsilon = lambda: rules.epsilon_after(self._stepping)  # noqa: E731
         self._playing = play(policy, self._games, rules.episode, epsilon, self._stand)
 
     @property
@@ -114,7 +115,7 @@ class SelfPlay:
         The files that the two checkpoints before named stay: whoever is killed before this one is written goes on from
         them.
         """
-        if not self._pieces:
+        if self._folder is None or not self._pieces:
             return
         steps = Steps.joined(self._pieces)
         stand = self._stand.after(steps)
@@ -134,6 +135,7 @@ class SelfPlay:
         self._games.close()
 
     def _path(self, stretch: Stretch) -> Path:
+        assert self._folder is not None, "without a folder nothing is kept"
         return self._folder / f"{self._name}-{stretch[0]:09}-{stretch[1]:09}{SUFFIX}"
 
     def _read(self, stretch: Stretch) -> Hour:

@@ -148,7 +148,7 @@ def _checked(arrays: dict[str, np.ndarray], header: dict[str, Any]) -> list[str]
     fitting = (
         actions is not None
         and frames is not None
-        and (actions.dtype, frames.dtype, frames.ndim) == (np.uint8, np.int64, 1)
+        and (actions.dtype, frames.dtype, frames.ndim) == (np.dtype(np.uint8), np.dtype(np.int64), 1)
         and len(frames) == len(screens)
         and all(isinstance(screen, str) for screen in screens)
         and (frames > 0).all()

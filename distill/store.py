@@ -73,7 +73,12 @@ class Store:
         """Say where the file of a name is, or would be."""
         return self.folder / (name + SUFFIX)
 
-    def get(self, name: str, make: Callable[[], bytes], read: Callable[[bytes], Content] = bytes) -> Content:
+    def get(
+        self,
+        name: str,
+        make: Callable[[], bytes],
+        read: Callable[[bytes], Content] = bytes,  # type: ignore[assignment]  # mypy wants no default of a TypeVar
+    ) -> Content:
         """Read a file, or make it where it is missing or damaged, and hold it until `release`.
 
         Args:

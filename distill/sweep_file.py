@@ -192,13 +192,14 @@ def _check(path: Path, name: str, of: Any, method: str) -> None:
     if kind not in DISTRIBUTIONS:
         raise ValueError(f"{path}: {name} has distribution {kind}; here it must be {_one_of(DISTRIBUTIONS)}")
     needed = {"categorical": ("values",), "constant": ("value",), "normal": ()}.get(kind, ("min", "max"))
-    bounds = [of.get(key) for key in needed]
-    if None in bounds and kind != "constant":
+    if kind != "constant" and any(of.get(key) is None for key in needed):
         raise ValueError(f"{path}: {name} must have {' and '.join(needed)}")
-    if len(bounds) == 2 and not (all(isinstance(bound, int | float) for bound in bounds) and bounds[0] <= bounds[1]):
-        raise ValueError(f"{path}: {name} has min {bounds[0]} and max {bounds[1]}; they must be numbers in this order")
-    if kind == "log_uniform_values" and bounds[0] <= 0:
-        raise ValueError(f"{path}: {name} has min {bounds[0]}; for {kind} it must be above 0")
+    if "min" in needed:
+        low, high = of["min"], of["max"]
+        if not (isinstance(low, int | float) and isinstance(high, int | float) and low <= high):
+            raise ValueError(f"{path}: {name} has min {low} and max {high}; they must be numbers in this order")
+        if kind == "log_uniform_values" and low <= 0:
+            raise ValueError(f"{path}: {name} has min {low}; for {kind} it must be above 0")
     if method == "grid" and kind not in DISTRIBUTIONS[:3]:
         raise ValueError(
             f"{path}: {name} has endlessly many values; a grid needs values, or min and max that are integers"

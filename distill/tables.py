@@ -1,6 +1,8 @@
 """Runs -> the paper's tables, ours beside the paper's numbers."""
 
-from collections.abc import Callable, Iterable, Sequence
+import functools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 
 from distill.evaluation import geometric_mean
 from distill.figures import Draw, Point, bars, lines
@@ -26,7 +28,9 @@ def sections_of(results: Sequence[Result]) -> tuple[list[Section], list[str]]:
     Returns:
         The tables, and what must be said of runs that are not in them.
     """
-    sections, notes, used = [], [], set()
+    sections: list[Section] = []
+    notes: list[str] = []
+    used: set[Path] = set()
     for layout in (*LAYOUTS, *temperature_layouts(results)):
         mine = [result for result in results if layout.column_of(result.experiment) in layout.columns]
         used |= {result.run for result in mine}
@@ -48,8 +52,10 @@ def _with_full_size(cells: Cells, results: Sequence[Result]) -> Cells:
 
 def _section(layout: Layout, cells: Cells, with_full: Cells) -> Section:
     paper = layout.paper
-    games = [game for game in GAME_NAMES if any(game in of for of in (*paper.cells.values(), *cells.values()))]
-    games += sorted({game for of in cells.values() for game in of} - set(games))
+    played = {game for of in cells.values() for game in of}
+    printed = {game for of in paper.cells.values() for game in of}
+    games = [game for game in GAME_NAMES if game in played | printed]
+    games += sorted(played - set(games))
     draw = _curve(cells, with_full) if layout.name == "tableB1" else _bars(layout, cells, games)
     if paper is NOTHING_PRINTED:
         draw = _temperatures(layout, cells)
@@ -109,9 +115,10 @@ def _order(layout: Layout, cells: Cells) -> str:
     return said + (f" Ours above random, over {_names(above, cells)}: {_ranked(layout, means)}." if means else "")
 
 
-def _ranked(layout: Layout, means: dict[str, float]) -> str:
-    ranked = sorted(means, key=means.get, reverse=True)
-    return " > ".join(f"{layout.columns[column].split(',')[0]} {means[column]:.1%}" for column in ranked)
+def _ranked(layout: Layout, means: Mapping[str, float | None]) -> str:
+    known = {column: mean for column, mean in means.items() if mean is not None}
+    ranked = sorted(known, key=lambda column: known[column], reverse=True)
+    return " > ".join(f"{layout.columns[column].split(',')[0]} {known[column]:.1%}" for column in ranked)
 
 
 def _names(games: Sequence[str], cells: Cells) -> str:
@@ -155,7 +162,7 @@ def _shares(layout: Layout, cells: Cells, games: Sequence[str]) -> Grid:
         return percent(printed and printed.percent / 100)
 
     rows = [
-        row(GAME_NAMES.get(game, game), lambda of, game=game: ours(of, game), lambda of, game=game: theirs(of, game))
+        row(GAME_NAMES.get(game, game), functools.partial(ours, game=game), functools.partial(theirs, game=game))
         for game in games
     ]
     common, printed = common_games(cells), [game for game in games if game in DQN_SCORES]
@@ -174,7 +181,7 @@ def _shares(layout: Layout, cells: Cells, games: Sequence[str]) -> Grid:
 
 def _scores(layout: Layout, cells: Cells, games: Sequence[str]) -> Grid:
     """List what each share is made of."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for game in games:
         for column, heading in layout.columns.items():
             if game not in cells[column]:
@@ -182,7 +189,7 @@ def _scores(layout: Layout, cells: Cells, games: Sequence[str]) -> Grid:
             cell = cells[column][game]
             result = cell.results[0]
             size = result.parameters / result.teacher_parameters if result.teacher_parameters else None
-            row = (GAME_NAMES.get(game, game), heading, points(cell.mean), interval(cell.interval95))
+            row: tuple[str, ...] = (GAME_NAMES.get(game, game), heading, points(cell.mean), interval(cell.interval95))
             row += (points(cell.teacher), percent(cell.share), percent(cell.above_random))
             row += (f"{result.parameters:,}" + (f" ({percent(size)})" if size else ""), str(result.experiment.hours))
             row += (", ".join(map(str, cell.seeds)),)
@@ -191,8 +198,8 @@ def _scores(layout: Layout, cells: Cells, games: Sequence[str]) -> Grid:
                 row += (points(printed and printed.score), points(DQN_SCORES.get(game)))
             rows.append(row)
     header = ("game", "student", "score", "95% interval", "teacher", "share", "above random", "parameters")
-    header += ("hours", "seeds") + (("paper's score", "its DQN") if layout.paper.cells else ())
-    return Grid("Scores", header, rows)
+    papers = ("paper's score", "its DQN") if layout.paper.cells else ()
+    return Grid("Scores", (*header, "hours", "seeds", *papers), rows)
 
 
 def _rows(layout: Layout, cells: Cells, games: Sequence[str]) -> list[dict[str, object]]:
@@ -229,9 +236,10 @@ def _rows(layout: Layout, cells: Cells, games: Sequence[str]) -> list[dict[str, 
 
 
 def _point(cell: Pooled | None) -> Point | None:
-    if cell is None or cell.share is None:
+    if cell is None or cell.share is None or cell.share_interval is None:
         return None
-    return Point(cell.share * 100, tuple(bound * 100 for bound in cell.share_interval))
+    low, high = cell.share_interval
+    return Point(cell.share * 100, (low * 100, high * 100))
 
 
 def _bars(layout: Layout, cells: Cells, games: Sequence[str]) -> Draw:
@@ -256,6 +264,7 @@ def _curve(cells: Cells, with_full: Cells) -> Draw:
     for column, of in with_full.items():
         for game, cell in of.items():
             result = cell.results[0]
+            assert result.teacher_parameters is not None  # which only a learning teacher's run does not say
             size = 100 * result.parameters / result.teacher_parameters
             sizes.setdefault(column, []).append(size)
             if point := _point(cell):

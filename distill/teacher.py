@@ -1,7 +1,6 @@
 """`TeacherModule`: a DQN that learns from its own play by temporal differences."""
 
 import copy
-from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -12,6 +11,7 @@ from torch import Tensor
 from distill import checks
 from distill.best import BestNetworks, rounded, summary_header
 from distill.evaluation import score_episodes, summarise
+from distill.guest import Guest
 from distill.losses import n_step_returns, td_loss
 from distill.player import Player
 from distill.replay import Block, Transitions, Valued
@@ -67,9 +67,12 @@ class TeacherModule(Player):
         checks.at_least(1, target_updates=target_updates, score_every_hours=score_every_hours or 1)
         if score_every_hours is not None and len(self.games) > 1:
             raise ValueError(f"score_every_hours is {score_every_hours}; of {len(self.games)} games it must be null")
+        if score_every_hours is not None and isinstance(self.network, Guest):
+            raise ValueError("score_every_hours keeps networks for students to read, and cannot keep one of your own")
         self.target = copy.deepcopy(self.network).requires_grad_(False)
         self.discount = discount
-        self.double = double
+        self.double_q = double
+        """Not `double`, which is a module's method: it turns weights to float64."""
         self.target_updates = target_updates
         self.clip_rewards = clip_rewards
         self.life_loss_ends = life_loss_ends
@@ -86,10 +89,11 @@ class TeacherModule(Player):
     def training_step(self, block: Block[Transitions]) -> None:
         """Take a block's updates, all towards the same target network, and log their mean loss."""
         valued = {
-            game: Valued(rows.observations, rows.actions, self.targets(rows), game) for game, rows in block.rows.items()
+            game: Valued(rows.observations, rows.actions, self.targets(rows), game=game)
+            for game, rows in block.rows.items()
         }
         before = self.global_step
-        loss = self.update(replace(block, rows=valued))
+        loss = self.update(Block(valued, block.games, block.batch_size))
         if before // self.target_updates < self.global_step // self.target_updates:
             self.target.load_state_dict(self.network.state_dict())
         self.log_block(loss=loss, value=torch.cat([rows.targets for rows in valued.values()]).mean())
@@ -100,15 +104,15 @@ class TeacherModule(Player):
             return
         self.best = BestNetworks(Path(self.trainer.default_root_dir), self.games[0], self.trainer.global_step)
         if self.best.is_new(0):
-            self._score(0)
+            self._score(0, self.best)
 
     def on_train_epoch_end(self) -> None:
         """Score the network if that is due, and say how far it has learned."""
         hours = self.trainer.current_epoch + 1
-        if self.best is None:
+        if self.best is None or self.score_every_hours is None:
             return
         if hours % self.score_every_hours == 0 and self.best.is_new(hours):
-            self.log("best/scored", self._score(hours), rank_zero_only=True)
+            self.log("best/scored", self._score(hours, self.best), rank_zero_only=True)
             self.log("best/score", self.best.index.entries[-1].score, rank_zero_only=True)
         self.best.advance(hours)
         if hours == self.trainer.max_epochs:
@@ -119,11 +123,12 @@ class TeacherModule(Player):
         if self.best is not None:
             self.best.close()
 
-    def _score(self, hours: int) -> float:
+    def _score(self, hours: int, best: BestNetworks) -> float:
         (game,) = self.games
         network = rounded(self.network.for_game(game))
-        summary = summarise(score_episodes(greedy_in(network), self.trainer.datamodule.eval_rules(game)))
-        self.best.scored(hours, summary.mean, network, summary_header(game, hours, summary))
+        rules = self.trainer.datamodule.eval_rules(game)  # type: ignore[attr-defined]  # Lightning sets it undeclared
+        summary = summarise(score_episodes(greedy_in(network), rules))
+        best.scored(hours, summary.mean, network, summary_header(game, hours, summary))
         return summary.mean
 
     @torch.no_grad()
@@ -139,7 +144,7 @@ class TeacherModule(Player):
 
     def _value(self, observations: UInt8[Tensor, "B 4 84 84"], game: str) -> Float[Tensor, " B"]:
         values = self.target(observations, game)
-        greedy = (self.network(observations, game) if self.double else values).argmax(1, keepdim=True)
+        greedy = (self.network(observations, game) if self.double_q else values).argmax(1, keepdim=True)
         return values.gather(1, greedy).squeeze(1).float()
 
     def configure_optimizers(self) -> torch.optim.Optimizer:

@@ -14,11 +14,13 @@ from torch import nn
 
 from distill import foreign
 from distill.checkpoint_file import read_checkpoint
-from distill.networks import DQN, SHARED, Network
+from distill.networks import DQN, SHARED, MultiDQN
 from distill.packing import HEADER
 from distill.store import write_atomically
 
 INPUT = "uint8 [B, 4, 84, 84], grey, oldest frame first, zeros before an episode's start; divided by 255 inside"
+OWN = "scores."
+"""What the names of tensors begin with that belong to none of our networks, but to a `distill.guest.Guest`."""
 CHECKSUM = "sha256"
 """Beside the header, where it is not missing as in older files."""
 
@@ -35,12 +37,13 @@ def digest(network: nn.Module) -> str:
     return hashlib.sha256(save(tensors)).hexdigest()
 
 
-def save_network(path: Path, network: Network, header: dict[str, Any], dtype: torch.dtype = torch.float32) -> None:
+def save_network(path: Path, network: nn.Module, header: dict[str, Any], dtype: torch.dtype = torch.float32) -> None:
     """Write a network and its header.
 
     Args:
         path: The file; its folder is made where it is missing.
-        network: What to write; what several games share is written once.
+        network: What to write; what several games share is written once. One that is none of `distill.networks` can be
+            written, but not be read by `load_network`.
         header: At least `game`, of several games their list; plain values only. `input`, `widths` and `num_actions` are
             added, and of a distributional network `atoms`, how many it has.
         dtype: How to store the weights; half precision takes half the room.
@@ -48,11 +51,13 @@ def save_network(path: Path, network: Network, header: dict[str, Any], dtype: to
     write_atomically(path, network_bytes(network, header, dtype))
 
 
-def network_bytes(network: Network, header: dict[str, Any], dtype: torch.dtype = torch.float32) -> bytes:
+def network_bytes(network: nn.Module, header: dict[str, Any], dtype: torch.dtype = torch.float32) -> bytes:
     """Give what `save_network` writes."""
     weights = {_stored(name): tensor for name, tensor in network.state_dict().items()}
     tensors = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in weights.items()}
-    full = {**header, "widths": list(network.widths), "num_actions": network.num_actions, "input": INPUT}
+    full = {**header, "num_actions": network.num_actions, "input": INPUT}
+    if isinstance(network, DQN | MultiDQN):
+        full["widths"] = list(network.widths)
     if "atoms" in tensors:
         full["atoms"] = len(tensors["atoms"])
     text = json.dumps(full)
@@ -170,6 +175,8 @@ def _reason(error: Exception) -> str:
 
 
 def _assemble(tensors: dict[str, torch.Tensor], game: str) -> DQN:
+    if any(name.startswith(OWN) for name in tensors):
+        raise ValueError("its network is its maker's own; validate --ckpt_path RUN/checkpoints/last.ckpt scores it")
     own = f"games.{game}."
     tensors = {
         name.removeprefix(own): tensor

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from distill.atari import Cartridge
 from distill.cli import main
@@ -79,7 +80,7 @@ def starts(tmp_path_factory) -> Path:
     return path
 
 
-@pytest.mark.parametrize("command", [command for command in COMMANDS if command.startswith("fit --config")])
+@pytest.mark.parametrize("command", [command for command in COMMANDS if command.startswith("fit --config conf/")])
 def test_a_fit_command_runs_shrunken(command, workdir, starts, stand_ins):
     """Each `fit` in the README runs, given conf/debug.yaml."""
     (workdir / "pong.starts").symlink_to(starts)
@@ -178,13 +179,29 @@ def test_validate_runs_on_the_runs_that_the_readme_made(workdir, capsys):
     assert re.search(r"pong: -?\d", capsys.readouterr().out)
 
 
-def test_the_example_of_a_loss_runs(workdir, monkeypatch):
-    """The README's subclass, in a file of the working directory, learns."""
-    (code,) = re.findall(r"```python\n(.+?)```", README, re.DOTALL)
-    (workdir / "my_file.py").write_text(code)
+EXAMPLES = dict(
+    zip(["MyStudent", "Wide", "Enough"], re.findall(r"```python\n(.+?)```", README, re.DOTALL), strict=True)
+)
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_an_example_runs(name, workdir, monkeypatch):
+    """Each of the README's classes, in a file of the working directory, runs as the command below it says."""
+    (workdir / "my_file.py").write_text(EXAMPLES[name])
     monkeypatch.syspath_prepend(workdir)
     monkeypatch.delitem(sys.modules, "my_file", raising=False)
-    args = ["--config", "conf/compress.yaml", "--config", "conf/debug.yaml"]
-    main(["fit", *args, "--model", "my_file.MyStudent", "--model.confidence", "0.2"])
-    config = (workdir / "runs" / "compress" / "0" / "config.yaml").read_text()
-    assert "confidence: 0.2" in config
+    (command,) = (command for command in COMMANDS if f"my_file.{name}" in command)
+    main([*shlex.split(command), "--config", "conf/debug.yaml"])
+    config = yaml.safe_load((workdir / "runs" / "compress" / "0" / "config.yaml").read_text())
+    classes = [config["model"]["class_path"], *(of["class_path"] for of in config["trainer"]["callbacks"] or [])]
+    assert f"my_file.{name}" in classes
+    main(["fit", "--resume", "runs/compress/0", "--trainer.max_epochs", "3"])
+
+
+def test_another_game_as_in_the_readme(workdir):
+    """The README's two commands train a teacher of another game, and a student of it."""
+    teach, learn = (command for command in COMMANDS if "--data.game breakout" in command and "config" in command)
+    for command in (teach, learn):
+        main([*shlex.split(command), "--config", "conf/debug.yaml"])
+    scores = json.loads((workdir / "runs" / "compress" / "0" / "scores.json").read_text())
+    assert (scores["game"], scores["teacher"]["parameters"]) == ("breakout", 1_686_180)

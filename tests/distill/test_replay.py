@@ -179,7 +179,7 @@ def test_compressed_frames_come_back_bit_for_bit():
 def block(rows: int, batch_size: int) -> Block[Minibatch]:
     numbers = torch.arange(rows)
     observations = numbers.to(torch.uint8)[:, None, None, None].expand(rows, 4, 84, 84)
-    return Block.of(Minibatch(observations, numbers[:, None].float(), "pong"), batch_size)
+    return Block.of(Minibatch(observations, numbers[:, None].float(), game="pong"), batch_size)
 
 
 @pytest.mark.parametrize(("rows", "sizes"), [(20, [10, 10]), (24, [10, 10, 4]), (7, [7])])

@@ -44,6 +44,11 @@ def test_double_values_the_learning_networks_choice():
     assert_close(teacher.targets(batch), 0.9 * values[torch.arange(8), chosen])
 
 
+def test_a_teacher_can_be_turned_to_float64():
+    """The option `double` does not hide the method of that name, by which Lightning sets `precision` 64-true."""
+    assert TeacherModule("pong", network="net3", double=True).double().network.out.weight.dtype == torch.float64
+
+
 @pytest.mark.parametrize(("life_loss_ends", "expected"), [(True, 1.0), (False, 1.5)])
 def test_a_lost_life_ends_the_target_only_where_asked(life_loss_ends, expected):
     """After a lost life nothing counts with `life_loss_ends`, and everything without."""
