@@ -32,6 +32,7 @@ python -m distill COMMAND ...     COMMAND --help says more
 Try, for ten minutes on two cores:
   fit --config compress           distil a Pong teacher into 4% of its size
   evaluate pong --video pong.mp4  score that teacher and film it
+  fit --model.help StudentModule  what can be said of a student; and --data.help
 """
 
 

@@ -276,7 +276,11 @@ def run(kind: type[DistillCLI], args: list[str]) -> DistillCLI:
             "description": "Policy distillation: train teachers, distil them into students, score both.",
             "allow_abbrev": False,
             **command,
-            "fit": {**command, "description": "Train a teacher, or distil one into a student."},
+            "fit": {
+                **command,
+                "description": "Train a teacher, or distil one into a student. What can be said of a student, of a "
+                "teacher and of their play: --model.help StudentModule, --model.help TeacherModule, --data.help.",
+            },
             "validate": {**command, "description": "Score a checkpoint."},
         },
         subclass_mode_model=True,

@@ -1,9 +1,6 @@
 """The data module: refills, blocks, and what a run of both modules does, on real Pong."""
 
-import gc
 import itertools
-import resource
-from pathlib import Path
 
 import lightning as L
 import pytest
@@ -170,23 +167,6 @@ def test_a_student_that_acts_goes_on_with_the_same_bits(make_teacher, small, tmp
     assert all(torch.equal(one, other) for one, other in zip(whole.parameters(), parts.parameters(), strict=True))
     names = [sorted(path.name for path in (tmp_path / store).glob("*.hour")) for store in ("whole", "parts")]
     assert names[0] == names[1]
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="asks Linux for its resident memory")
-def test_memory_does_not_grow(make_teacher, small):
-    """Resident memory after 30 short hours is what it was after 10, when the memory was full: within 4 MB."""
-    resident = {}
-
-    class Watching(L.Callback):
-        def on_train_epoch_end(self, trainer, module):
-            gc.collect()
-            pages = int(Path("/proc/self/statm").read_text().split()[1])
-            resident[trainer.current_epoch] = pages * resource.getpagesize()
-
-    data = ReplayDataModule("pong", make_teacher("pong"), **{**small, "hour_steps": 2400, "memory_hours": 3})
-    fit(StudentModule("pong"), data, hours=30, callbacks=[Watching()])
-    assert resident[29] - resident[9] < 4e6
 
 
 def test_validation_scores_the_students_own_play(make_teacher, small):
