@@ -48,7 +48,7 @@ class Player(L.LightningModule):
         self.games = (game,) if isinstance(game, str) else tuple(game)
         actions = {game: num_actions(game) for game in self.games}
         alone = len(actions) == 1 and network not in TRUNKS
-        own = self.make_network(actions[self.games[0]])
+        own = self.make_network(actions[self.games[0]]) if actions else None
         if own is not None and len(self.games) > 1:
             raise ValueError(
                 f"{type(self).__name__} has a network of its own, which plays one game, not {len(self.games)}"
