@@ -1,5 +1,6 @@
 """The README's commands and code do what it says."""
 
+import csv
 import json
 import re
 import shlex
@@ -12,6 +13,7 @@ import yaml
 
 from distill.atari import Cartridge
 from distill.cli import main
+from distill.curves import unsteadiness
 from distill.evaluation import geometric_mean, random_adjusted_ratio
 from distill.play_log import LogWriter
 
@@ -70,6 +72,18 @@ def test_the_table_of_several_games_is_what_was_measured():
     assert any(f"| {mean:.1%} | | {geometric_mean(shares):.1%} |" in line for line in lines)
     assert mean >= 0.95 > geometric_mean(shares)
     assert student["parameters"] == joint["parameters"]
+
+
+def test_the_table_of_a_learning_teacher_is_what_was_measured():
+    """The README's table of a DQN and its students is that of the figure above it."""
+    with (ROOT / "conf" / "results" / "online" / "figure5.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) - 1 == 20
+    for column, name in {"dqn": "DQN", "student0": "student, seed 0", "student1": "student, seed 1"}.items():
+        scores = {int(row["hour"]): float(row[column]) for row in rows if row["hour"] != "0"}
+        cells = [name, f"{max(scores.values()):.1f}", f"{scores[20]:.1f}", f"{unsteadiness(scores):.2f}"]
+        assert "| " + " | ".join(cells) + " |" in README.splitlines()
+    assert "](conf/results/online/figure5.png)" in README
 
 
 @pytest.fixture(scope="module")
