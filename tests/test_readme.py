@@ -199,8 +199,8 @@ EXAMPLES = dict(
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_an_example_runs(name, workdir, monkeypatch):
-    """Each of the README's classes, in a file of the working directory, runs as the command below it says."""
+def test_an_example_runs(name, workdir, monkeypatch, capsys):
+    """Each of the README's classes runs by its command, goes on and is scored; no other command builds its network."""
     (workdir / "my_file.py").write_text(EXAMPLES[name])
     monkeypatch.syspath_prepend(workdir)
     monkeypatch.delitem(sys.modules, "my_file", raising=False)
@@ -210,6 +210,14 @@ def test_an_example_runs(name, workdir, monkeypatch):
     classes = [config["model"]["class_path"], *(of["class_path"] for of in config["trainer"]["callbacks"] or [])]
     assert f"my_file.{name}" in classes
     main(["fit", "--resume", "runs/compress/0", "--trainer.max_epochs", "3"])
+    main(["validate", "--ckpt_path", "runs/compress/0/checkpoints/last.ckpt"])
+    assert "pong: " in capsys.readouterr().out
+    if name == "Wide":
+        for file in ("student.safetensors", "checkpoints/last.ckpt"):
+            with pytest.raises(SystemExit) as stop:
+                main(["evaluate", f"runs/compress/0/{file}"])
+            assert stop.value.code == 2
+            assert "its network is its maker's own; validate --ckpt_path" in capsys.readouterr().err
 
 
 def test_another_game_as_in_the_readme(workdir):
