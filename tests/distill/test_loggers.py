@@ -88,7 +88,7 @@ def test_the_whole_config_is_there(records):
     """W&B's config has each option, the defaults too; the run's name there says which folder it is."""
     config = updates(records, "config")
     assert config["model"]["init_args"]["temperature"] == 0.01
-    assert config["model"]["init_args"]["rms_epsilon"] == 1e-3
+    assert config["model"]["init_args"]["decay"] == 0.95  # a default
     assert config["data"]["init_args"]["hour_steps"] == 240
     assert config["trainer"]["callbacks"][0]["init_args"]["teacher_run"] == "teacher"
     (run,) = [record["run"] for record in records if record["type"] == "run"]
@@ -124,7 +124,7 @@ def test_tensorboard_has_curves_config_and_scores(logged):
     assert [event.step for event in curves.Scalars("train/loss")] == [4, 8, 12, 16]
     scores = json.loads((logged / "scores.json").read_text())
     assert curves.Scalars("student/score")[-1].value == pytest.approx(scores["student"]["mean"])
-    assert b"rms_epsilon: 0.001" in curves.Tensors("config/text_summary")[0].tensor_proto.string_val[0]
+    assert b"decay: 0.95" in curves.Tensors("config/text_summary")[0].tensor_proto.string_val[0]
     assert not (logged / "hparams.yaml").exists()
 
 
