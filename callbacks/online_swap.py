@@ -9,8 +9,8 @@ import lightning as L
 
 from distill import checks
 from distill.best import FOLDER, Entry, Index, read_index, read_network
+from distill.console.mistakes import fail
 from distill.data import ReplayDataModule
-from distill.mistakes import fail
 from distill.player import Player
 
 

@@ -15,9 +15,9 @@ import torch
 from torch import nn
 
 from distill.evaluation import Summary
+from distill.files.store import write_atomically
 from distill.guest import Guest, Scores
 from distill.networks import DQN
-from distill.store import write_atomically
 from distill.weights import digest, find, load_network, load_teacher, save_network
 
 FOLDER = "best"

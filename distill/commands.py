@@ -7,22 +7,22 @@ from typing import Any, get_args, get_origin
 
 import docstring_parser
 
-from distill.arguments import with_found_configs
-from distill.mistakes import Parser, fail, one_line
-from distill.run_process import Forwarded, Rehearse
+from distill.console.arguments import with_found_configs
+from distill.console.mistakes import Parser, fail, one_line
+from distill.runs.process import Forwarded, Rehearse
 
 COMMANDS = {
-    "bench": "bench",
-    "draw-starts": "make_starts",
+    "bench": "bench.measure",
+    "draw-starts": "human.make_starts",
     "evaluate": "evaluate",
     "export": "export",
-    "import-starts": "make_starts",
+    "import-starts": "human.make_starts",
     "import-teacher": "import_teacher",
     "online": "online",
-    "record": "record",
-    "report": "paper",
-    "reproduce": "reproduce",
-    "sweep": "sweep",
+    "record": "human.record",
+    "report": "paper.report",
+    "reproduce": "paper.reproduce",
+    "sweep": "sweep.run",
 }
 """Each command, and the module with its function; what the others need is not imported."""
 

@@ -16,16 +16,16 @@ from distill import checks, protocol
 from distill.atari import num_actions, usable_cores
 from distill.best import load_playing
 from distill.evaluation import Episodes, Summary
-from distill.experience import Experience, Interleaving, Source, sources_of, turns
+from distill.files.store import Store
 from distill.guest import Guest, name_of
+from distill.hours.experience import Experience, Interleaving, Source, sources_of, turns
+from distill.hours.recording import divide_cores
 from distill.networks import DQN
 from distill.player import Player
 from distill.randomness import generator
-from distill.recording import divide_cores
 from distill.replay import Block, Minibatch, Transitions
 from distill.rollout import Rules
 from distill.schedule import Schedule
-from distill.store import Store
 
 Learned = Block[Minibatch] | Block[Transitions]
 """What one `training_step` learns: from a teacher, or from own play."""

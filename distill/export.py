@@ -17,12 +17,12 @@ from rich.table import Table
 
 from distill.atari import action_names
 from distill.evaluation import Episodes, games_for, steps_of
+from distill.files.packing import HEADER
+from distill.files.store import write_atomically
 from distill.networks import DQN, count_parameters
 from distill.onnx_file import example, open_onnx, to_onnx
-from distill.packing import HEADER
 from distill.protocol import FRAMES_PER_STEP, STACKED_FRAMES
 from distill.rollout import Policy, greedy_in
-from distill.store import write_atomically
 from distill.weights import INPUT, digest, find, load_network, load_teacher, network_bytes
 
 SUFFIXES = {"onnx": ".onnx", "torch": ".pt2", "safetensors": ".safetensors"}

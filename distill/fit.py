@@ -19,19 +19,20 @@ from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCL
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.strategies import DDPStrategy
 
-from distill import loggers, runs
-from distill.arguments import configs_in, with_config_of_checkpoint, with_config_of_run, with_found_configs
-from distill.checkpoint_file import newest, read_checkpoint
-from distill.checkpoints import Checkpoints, SealedFiles
+from distill.console.arguments import configs_in, with_config_of_checkpoint, with_config_of_run, with_found_configs
+from distill.console.mistakes import Parser, allow_classes, check_keys, fail, one_line
+from distill.console.progress import HourBar, PlayScore
+from distill.console.quiet import quieten
 from distill.data import ReplayDataModule
-from distill.hours import Gone
-from distill.mistakes import Parser, allow_classes, check_keys, fail, one_line
+from distill.files.checkpoint import newest, read_checkpoint
+from distill.files.store import write_atomically
+from distill.hours.hour import Gone
 from distill.player import Diverged, Player
-from distill.progress import HourBar, PlayScore
-from distill.quiet import quieten
 from distill.report import ScoreTable, report
-from distill.stopping import Signals, Stopped
-from distill.store import write_atomically
+from distill.runs import loggers
+from distill.runs.checkpoints import Checkpoints, SealedFiles
+from distill.runs.folder import CONFIG, LAST, Metrics, claim, give_back, last_checkpoint
+from distill.runs.stopping import Signals, Stopped
 from distill.student import StudentModule
 from distill.teacher import TeacherModule
 
@@ -95,13 +96,13 @@ class DistillCLI(LightningCLI):
         if config.resume is not None:
             if self.subcommand != "fit":
                 fail("resume is for fit; validate takes --ckpt_path")
-            config.run_dir, config.ckpt_path = config.resume, runs.LAST
+            config.run_dir, config.ckpt_path = config.resume, LAST
         resuming = config.ckpt_path is not None
         try:
-            if config.ckpt_path == runs.LAST:
+            if config.ckpt_path == LAST:
                 if config.run_dir is None:
-                    fail(f"ckpt_path is {runs.LAST}, of a run that is not named; give its folder as run_dir")
-                config.ckpt_path = runs.last_checkpoint(Path(config.run_dir))
+                    fail(f"ckpt_path is {LAST}, of a run that is not named; give its folder as run_dir")
+                config.ckpt_path = last_checkpoint(Path(config.run_dir))
             elif resuming and not Path(config.ckpt_path).is_file():
                 fail(f"ckpt_path {config.ckpt_path} does not exist")
             elif resuming:
@@ -117,7 +118,7 @@ class DistillCLI(LightningCLI):
 
     def claim(self, name: str, run_dir: str | None, *, resuming: bool) -> Path:
         """Take the run's folder."""
-        return runs.claim(name, run_dir, resuming=resuming)
+        return claim(name, run_dir, resuming=resuming)
 
     def instantiate_classes(self) -> None:
         """Build data, model and Trainer; what they refuse is the user's mistake."""
@@ -130,7 +131,7 @@ class DistillCLI(LightningCLI):
                     callback.check_run(self.model)
         except (ValueError, TypeError, MisconfigurationException) as error:
             if self.subcommand == "fit":
-                runs.give_back(self.run_dir)
+                give_back(self.run_dir)
             fail(one_line(str(error)))
 
     def _check_strategy(self) -> None:
@@ -150,7 +151,7 @@ class DistillCLI(LightningCLI):
             logger = self._get(self.config_init, "trainer").logger
             if logger is not False:
                 others = [] if logger in (None, True) else [logger] if isinstance(logger, Logger) else logger
-                kwargs["logger"] = [runs.Metrics(self.run_dir), *others]
+                kwargs["logger"] = [Metrics(self.run_dir), *others]
         else:
             kwargs |= {"logger": False, "enable_checkpointing": False}
         self.trainer_defaults["callbacks"] = callbacks
@@ -192,9 +193,9 @@ class DistillCLI(LightningCLI):
             try:
                 loggers.log_config(self.trainer.loggers, yaml.safe_load(text))
             except ValueError as error:
-                runs.give_back(self.run_dir)
+                give_back(self.run_dir)
                 fail(str(error))
-            write_atomically(self.run_dir / runs.CONFIG, text.encode())
+            write_atomically(self.run_dir / CONFIG, text.encode())
             print(f"run: {self.run_dir}")
 
     def after_fit(self) -> None:

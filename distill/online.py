@@ -14,14 +14,14 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from distill import runs
 from distill.atari import usable_cores
 from distill.best import read_index
-from distill.curves import draw
-from distill.mistakes import fail
-from distill.progress import LINE_SECONDS_VARIABLE
-from distill.run_process import POLL_SECONDS, Forwarded, Run
-from distill.stopping import Signals, Stopped
+from distill.console.mistakes import fail
+from distill.console.progress import LINE_SECONDS_VARIABLE
+from distill.paper.curves import draw
+from distill.runs.folder import RUN_DIR_VARIABLE, claim
+from distill.runs.process import POLL_SECONDS, Forwarded, Run
+from distill.runs.stopping import Signals, Stopped
 
 LINE_SECONDS = 5
 """How often each run says how far it is."""
@@ -57,8 +57,8 @@ def online(
         raise ValueError(f"seeds is {seeds}; there must be one at least, and none twice")
     teacher, student = Path(teacher.absolute), Path(student.absolute)
     _check(teacher, teacher_options, student)
-    folder = runs.claim("online", run_dir, resuming=False)
-    os.environ.pop(runs.RUN_DIR_VARIABLE)
+    folder = claim("online", run_dir, resuming=False)
+    os.environ.pop(RUN_DIR_VARIABLE)
     learner = Run("teacher", folder, ["--config", str(teacher), *teacher_options])
     whose = ["--data.teacher", str(learner.folder)]
     students = [

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from distill.files.packing import HEADER
 from distill.networks import DQN
-from distill.packing import HEADER
 from distill.rollout import Policy
 
 INPUT_NAME, OUTPUT_NAME = "observations", "scores"

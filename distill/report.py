@@ -27,11 +27,11 @@ from distill.evaluation import (
     random_score,
     summarise,
 )
+from distill.files.store import write_atomically
 from distill.guest import Guest
 from distill.networks import DQN, count_parameters
 from distill.player import Player
 from distill.rollout import Policy, device_of, greedy_in
-from distill.store import write_atomically
 from distill.weights import save_network
 
 

@@ -19,9 +19,9 @@ from jaxtyping import UInt8
 
 from distill import checks
 from distill.atari import ALL_ACTIONS, MAX_SEED, Cartridge, rom_md5
-from distill.packing import pack, unpack
+from distill.files.packing import pack, unpack
+from distill.files.store import seal, unseal, write_atomically
 from distill.randomness import generator
-from distill.store import seal, unseal, write_atomically
 
 COUNT = 100
 """Positions of a game, in the paper."""

@@ -13,10 +13,10 @@ from safetensors.torch import save
 from torch import nn
 
 from distill import foreign
-from distill.checkpoint_file import read_checkpoint
+from distill.files.checkpoint import read_checkpoint
+from distill.files.packing import HEADER
+from distill.files.store import write_atomically
 from distill.networks import DQN, SHARED, MultiDQN
-from distill.packing import HEADER
-from distill.store import write_atomically
 
 INPUT = "uint8 [B, 4, 84, 84], grey, oldest frame first, zeros before an episode's start; divided by 255 inside"
 OWN = "scores."

@@ -10,7 +10,7 @@ from wandb.sdk.launch.sweeps import utils as agent
 
 from distill.cli import main
 from distill.fit import rehearse
-from distill.sweep_file import read_sweep
+from distill.sweep.file import read_sweep
 from distill.weights import shipped
 
 ROOT = Path(__file__).parent.parent
@@ -101,5 +101,5 @@ def test_a_sweep_is_expanded_as_wandb_does(path, workdir, capsys):
             section, key = name.split(".")
             assert config[section]["init_args"][key] == value
         assert config["data"]["init_args"]["store"]
-        assert [of["class_path"] for of in config["trainer"]["logger"]] == ["distill.loggers.Wandb"]
+        assert [of["class_path"] for of in config["trainer"]["logger"]] == ["distill.runs.loggers.Wandb"]
     rehearse(command[5:])

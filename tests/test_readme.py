@@ -13,9 +13,9 @@ import yaml
 
 from distill.atari import Cartridge
 from distill.cli import main
-from distill.curves import unsteadiness
 from distill.evaluation import geometric_mean, random_adjusted_ratio
-from distill.play_log import LogWriter
+from distill.human.play_log import LogWriter
+from distill.paper.curves import unsteadiness
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

@@ -30,7 +30,7 @@ def test_packages_only_say_what_they_are():
     """An `__init__.py` holds a docstring and nothing else."""
     import ast
 
-    for path in (ROOT / "distill" / "__init__.py", ROOT / "callbacks" / "__init__.py"):
+    for path in (*(ROOT / "distill").rglob("__init__.py"), *(ROOT / "callbacks").rglob("__init__.py")):
         body = ast.parse(path.read_text()).body
         assert len(body) == 1
         assert isinstance(body[0].value, ast.Constant)

@@ -11,8 +11,8 @@ import torch
 from callbacks.online_swap import OnlineSwap
 from distill.best import BestNetworks, rounded
 from distill.data import ReplayDataModule
+from distill.hours.recording import Recording
 from distill.networks import build
-from distill.recording import Recording
 from distill.student import StudentModule
 from tests.distill.test_data import fit
 

@@ -11,9 +11,9 @@ import pytest
 import torch
 import yaml
 
-from distill.checkpoint_file import newest
 from distill.cli import GROUPS, main
 from distill.commands import COMMANDS
+from distill.files.checkpoint import newest
 from distill.weights import load_network
 
 SMALL = ["--config", "conf/compress.yaml", "--config", "conf/debug.yaml", "--model.network", "net3"]

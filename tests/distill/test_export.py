@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from distill.cli import main
+from distill.files.packing import HEADER
 from distill.networks import build
 from distill.onnx_file import load_onnx
-from distill.packing import HEADER
 from distill.rollout import greedy_in
 from distill.weights import load_network, load_teacher, save_network
 

@@ -11,7 +11,7 @@ from distill.atari import Atari, num_actions
 from distill.cli import main
 from distill.data import ReplayDataModule
 from distill.evaluation import geometric_mean
-from distill.experience import turns
+from distill.hours.experience import turns
 from distill.networks import build, count_parameters
 from distill.replay import Memory
 from distill.student import StudentModule

@@ -21,15 +21,15 @@ from safetensors.torch import load, save
 from distill import weights
 from distill.atari import Cartridge
 from distill.best import BestNetworks, read_index, rounded
-from distill.checkpoint_file import read_checkpoint, write_checkpoint
 from distill.cli import main
-from distill.hours import Hour
+from distill.files.checkpoint import read_checkpoint, write_checkpoint
+from distill.files.packing import HEADER
+from distill.files.store import Store, seal, unseal
+from distill.hours.hour import Hour
 from distill.networks import build
-from distill.packing import HEADER
 from distill.replay import Steps
 from distill.rollout import Unfinished
 from distill.starts import Start, Starts, screen_hash
-from distill.store import Store, seal, unseal
 from distill.weights import load_network, save_network
 from tests.conftest import ROOT
 

@@ -20,8 +20,8 @@ import torch
 from forked import fork
 
 import distill.atari
-from distill.checkpoints import Checkpoints
 from distill.cli import main
+from distill.runs.checkpoints import Checkpoints
 from distill.weights import load_network
 
 pytestmark = [

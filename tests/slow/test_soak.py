@@ -9,9 +9,9 @@ import lightning as L
 import psutil
 import pytest
 
-from distill.checkpoints import Checkpoints, SealedFiles
 from distill.data import ReplayDataModule
-from distill.stopping import Signals
+from distill.runs.checkpoints import Checkpoints, SealedFiles
+from distill.runs.stopping import Signals
 from distill.student import StudentModule
 from tests.distill.test_data import fit
 

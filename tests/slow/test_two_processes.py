@@ -1,4 +1,4 @@
-"""Two processes on the CPU, as torchrun starts them: one student, different play, scores of all episodes, exact resume.
+"""Two processes on the CPU, by torchrun, too: one student, different play, scores of all episodes, exact resume.
 
 pytest -m slow tests/slow -s
 """
@@ -7,6 +7,8 @@ import json
 import os
 import signal
 import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -15,10 +17,10 @@ import torch
 from forked import fork
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 
-from distill.checkpoints import Checkpoints
 from distill.cli import main
-from distill.hours import Hour
-from distill.store import unseal
+from distill.files.store import unseal
+from distill.hours.hour import Hour
+from distill.runs.checkpoints import Checkpoints
 from distill.weights import digest, load_network
 
 pytestmark = [
@@ -87,5 +89,31 @@ def test_two_processes_are_one_run(workdir, capsys):
     assert codes == [143, 143], logs()
     assert "resume with --resume parts" in Path("rank0.log").read_text()
     assert both(["--resume", "parts"]) == [0, 0], logs()
-    whole, parts = (load_network(f"{run}/student.safetensors")[0].state_dict() for run in ("whole", "parts"))
-    assert all(torch.equal(tensor, parts[name]) for name, tensor in whole.items())
+    assert_equal_students("whole", "parts")
+
+
+def test_torchrun_starts_and_stops_them(workdir):
+    """By torchrun itself, too: stopped and resumed, it ends with the same student."""
+    assert torchrun(*ARGS, "--run_dir", "whole").wait() == 0, Path("torchrun.log").read_text()
+    run = torchrun(*ARGS, "--run_dir", "parts")
+    while not Path("parts/checkpoints/last.ckpt").is_file():
+        assert run.poll() is None, Path("torchrun.log").read_text()
+        time.sleep(0.05)
+    run.terminate()
+    assert run.wait() != 0
+    assert "resume with --resume parts" in Path("torchrun.log").read_text()
+    assert torchrun("--resume", "parts").wait() == 0, Path("torchrun.log").read_text()
+    assert_equal_students("whole", "parts")
+
+
+def torchrun(*args: str) -> subprocess.Popen:
+    """Start `fit` in two processes."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "distill"]
+    one_thread_each = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with Path("torchrun.log").open("wb") as log:
+        return subprocess.Popen([*command, "fit", *args], stdout=log, stderr=log, env=one_thread_each)
+
+
+def assert_equal_students(*runs: str) -> None:
+    one, other = (load_network(f"{run}/student.safetensors")[0].state_dict() for run in runs)
+    assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())

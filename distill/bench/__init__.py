@@ -1,0 +1,1 @@
+"""How fast this machine plays and learns, beside its own limits and beside a rival."""

@@ -1,0 +1,219 @@
+"""`python -m distill bench`: how fast this machine plays, learns and remembers, beside what it could do at best.
+
+Each rate is a median over repetitions that take turns with those they are compared to, so that whatever else the
+machine does hits all alike. A ratio is the median over rounds, each of which compares two turns that directly followed
+each other.
+"""
+
+import contextlib
+import functools
+import importlib.util
+import platform
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from json import dumps
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from distill import protocol
+from distill.atari import usable_cores
+from distill.bench.contestants import (
+    NUM_ENVS,
+    Learning,
+    Playing,
+    Size,
+    Turn,
+    checkpointing,
+    four_temperatures,
+    hours_an_hour,
+    sampling,
+)
+from distill.bench.peers import StableBaselines3
+from distill.evaluation import Episodes, play_episodes
+from distill.files.store import write_atomically
+from distill.hours.hour import Hour
+from distill.human.make_starts import draw_starts
+from distill.networks import DQN
+from distill.replay import Memory
+from distill.rollout import Unfinished, greedy_in
+from distill.starts import Starts
+from distill.weights import load_network
+
+NETWORKS = ("dqn", "net1", "net2", "net3")
+"""The paper's."""
+TURNS = 5
+SIZE = Size()
+RATIOS = (
+    "play_over_ceiling",
+    "play_over_sb3",
+    "fit_over_bare",
+    "fit_over_plain",
+    "fit_bf16_over_plain",
+    "sample_over_update",
+    "bytes_sb3_over_ours",
+    "evaluation_over_sb3",
+    "evaluation_bf16_over_sb3",
+    "sharing_over_ideal",
+)
+
+
+class Rate(NamedTuple):
+    """Of one thing, a second."""
+
+    turns: tuple[float, ...]
+    """As measured, a number a round."""
+
+    @property
+    def median(self) -> float:
+        """The rate that is reported."""
+        return statistics.median(self.turns)
+
+    def over(self, other: "Rate") -> float:
+        """Compare it to one that was measured in the same rounds: the median of the rounds' ratios."""
+        return statistics.median(one / another for one, another in zip(self.turns, other.turns, strict=True))
+
+
+def take_turns(turns: dict[str, Turn], on_turn: Callable[[], None] = lambda: None) -> dict[str, Rate]:
+    """Measure each `TURNS` times, one after the other, after a turn that does not count."""
+    rates: dict[str, list[float]] = {name: [] for name in turns}
+    for number in range(TURNS + 1):
+        for name, turn in turns.items():
+            rate = turn()
+            on_turn()
+            if number:
+                rates[name].append(rate)
+    return {name: Rate(tuple(found)) for name, found in rates.items()}
+
+
+def measure(game: str, teacher: str, with_peers: bool, size: Size, on_turn: Callable[[], None]) -> dict[str, Any]:
+    """Measure everything, and return rates, sizes and ratios by name."""
+    network, _ = load_network(teacher)
+    playing = Playing(game, network, size)
+    turns = playing.turns()
+    if with_peers:
+        peer = StableBaselines3(game, network, size.play_steps)
+        turns["SB3 predict, 8 environments"] = peer.play
+    found = {f"play, {name}": rate for name, rate in take_turns(turns, on_turn).items()}
+
+    memory = Memory(len(playing.collected) * size.play_steps // NUM_ENVS, NUM_ENVS, network.num_actions, game)
+    stand = Unfinished.fresh(NUM_ENVS)
+    for steps in playing.collected:
+        memory.extend(steps)
+        stand = stand.after(steps)
+    file = Hour(playing.collected[-1], stand).to_bytes({})
+
+    for name in NETWORKS:
+        turns = Learning(game, teacher, name, memory, size).turns()
+        if name == "net3":
+            turns["sampling"] = functools.partial(sampling, memory, size)
+        found |= {f"{name}, {what}": rate for what, rate in take_turns(turns, on_turn).items()}
+
+    figures: dict[str, Any] = {
+        "rates": {
+            name: {"median": each.median, "low": min(each.turns), "high": max(each.turns)}
+            for name, each in found.items()
+        },
+        "bytes_per_state": memory.nbytes / len(memory),
+        "disk_bytes_per_hour": len(file) / size.play_steps * protocol.STEPS_PER_HOUR,
+        "hours_an_hour": hours_an_hour(game, teacher, size),
+        "play_over_ceiling": found["play, ours"].over(found["play, bare"]),
+        "fit_over_bare": {name: found[f"{name}, fit"].over(found[f"{name}, bare"]) for name in NETWORKS},
+        "fit_over_plain": {name: found[f"{name}, fit"].over(found[f"{name}, plain"]) for name in NETWORKS},
+        "fit_bf16_over_plain": {
+            name: found[f"{name}, fit, bf16-mixed"].over(found[f"{name}, plain"]) for name in NETWORKS
+        },
+        "sample_over_update": found["net3, fit"].over(found["net3, sampling"]),
+        "checkpoint_share": checkpointing(game),
+        "sharing_over_ideal": four_temperatures(game, teacher, size),
+    }
+    if with_peers:
+        figures["play_over_sb3"] = found["play, ours"].over(found["play, SB3 predict, 8 environments"])
+        figures["bytes_sb3_over_ours"] = peer.bytes_per_state / figures["bytes_per_state"]
+        figures |= evaluations(peer, network, teacher, size)
+    return figures
+
+
+def evaluations(peer: StableBaselines3, network: DQN, teacher: str, size: Size) -> dict[str, float]:
+    """Evaluate from 100 starts, between two halves of the peer's evaluation; ratios of episodes a second."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "starts"
+        with contextlib.redirect_stdout(None):
+            draw_starts(teacher, str(path), episodes=size.start_episodes, count=size.starts)
+        starts = Starts.load(path)
+    rules = Episodes(starts.game, tuple(range(size.starts)), 0, max_frames=size.max_frames, starts=starts)
+
+    def ours(dtype: torch.dtype) -> float:
+        start = time.perf_counter()
+        play_episodes(greedy_in(network, dtype), rules)
+        return size.starts / (time.perf_counter() - start)
+
+    rates = peer.evaluate(size.peer_episodes), ours(torch.float32), ours(torch.bfloat16)
+    theirs = statistics.harmonic_mean([rates[0], peer.evaluate(size.peer_episodes)])
+    return {"evaluation_over_sb3": rates[1] / theirs, "evaluation_bf16_over_sb3": rates[2] / theirs}
+
+
+def table(figures: dict[str, Any]) -> Table:
+    """Lay the figures out for people."""
+    rows = Table(title=figures["machine"])
+    rows.add_column("")
+    for column in ("median", "lowest", "highest", "unit"):
+        rows.add_column(column, justify="right")
+    for name, rate in figures["rates"].items():
+        unit = "steps/s" if name.startswith("play") else "minibatches/s" if name.endswith("sampling") else "updates/s"
+        rows.add_row(name, *(f"{value:,.0f}" for value in rate.values()), unit)
+    rows.add_section()
+    for name, value, unit in (
+        ("memory", figures["bytes_per_state"], "bytes a step"),
+        ("memory", figures["bytes_per_state"] * protocol.STEPS_PER_HOUR / 1e6, "MB/simulated hour"),
+        ("disk", figures["disk_bytes_per_hour"] / 1e6, "MB/simulated hour"),
+        ("a learning teacher's checkpoint", figures["checkpoint_share"] * 100, "% of the time"),
+        ("play and learn, net3", figures["hours_an_hour"], "simulated hours/h"),
+    ):
+        rows.add_row(name, f"{value:,.1f}", "", "", unit)
+    rows.add_section()
+    for name in RATIOS:
+        ratio = figures.get(name)
+        for network, value in ratio.items() if isinstance(ratio, dict) else [("", ratio)]:
+            if value is not None:
+                rows.add_row(f"{name} {network}".strip(), f"{value:.2f}", "", "", "ratio")
+    return rows
+
+
+def bench(game: str = "pong", teacher: str = "pong", peers: bool = False, json: str | None = None) -> None:
+    """Measure this machine: play, learning, memory, and how many simulated hours pass in one of the clock.
+
+    Args:
+        game: ALE name.
+        teacher: A shipped teacher's name or a weight file, of the full size.
+        peers: Whether to measure Stable-Baselines3 as well; the extra `bench` installs it.
+        json: A file for the figures.
+    """
+    if peers and importlib.util.find_spec("stable_baselines3") is None:
+        raise ValueError('--peers needs Stable-Baselines3; pip install -e ".[bench]" installs it')
+    torch.set_num_threads(usable_cores())
+    turns = (3 + peers + 4 * len(NETWORKS) + 1) * (TURNS + 1)
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("measuring", total=turns)
+        figures = measure(game, teacher, peers, SIZE, lambda: bar.advance(task))
+    figures = {"machine": machine(), **figures}
+    Console(highlight=False).print(table(figures))
+    if json is not None:
+        write_atomically(Path(json), (dumps(figures, indent=2) + "\n").encode())
+
+
+def machine() -> str:
+    """Say what was measured."""
+    cpu = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        cpu = next(
+            (line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")), cpu
+        )
+    return f"{cpu}, {usable_cores()} cores, torch {torch.__version__}"

@@ -1,0 +1,60 @@
+"""What a command line names, before it is parsed: configs, and runs whose configs it takes."""
+
+from pathlib import Path
+
+from distill.console import configs
+from distill.console.mistakes import fail
+from distill.runs.folder import CONFIG
+
+CONFIG_OPTIONS = ("--config", "-c")
+
+
+def with_config_of_checkpoint(args: list[str]) -> list[str]:
+    """Give `validate --ckpt_path RUN/checkpoints/X.ckpt` the config of its run, where it names none."""
+    if args[:1] != ["validate"] or configs_in(args):
+        return args
+    for checkpoint in values_of(args, "--ckpt_path"):
+        config = Path(checkpoint).parent.parent / CONFIG
+        if config.is_file():
+            return ["validate", "--config", str(config), *args[1:]]
+    return args
+
+
+def with_config_of_run(args: list[str]) -> list[str]:
+    """Give `fit --resume RUN` the config of the run, before what else is on the command line."""
+    if args[:1] != ["fit"]:
+        return args
+    for run in values_of(args, "--resume"):
+        config = Path(run) / CONFIG
+        if not config.is_file():
+            fail(f"{run} holds no {CONFIG}, so there is no run to resume; give the folder of a run")
+        return ["fit", "--config", str(config), *args[1:]]
+    return args
+
+
+def with_found_configs(args: list[str]) -> list[str]:
+    """Put paths where a command line gives the names of configs that come along."""
+    found = list(args)
+    for at, arg in enumerate(args):
+        option, equals, value = arg.partition("=")
+        if option not in CONFIG_OPTIONS:
+            continue
+        try:
+            if equals:
+                found[at] = f"{option}={configs.find(value)}"
+            elif at + 1 < len(args):
+                found[at + 1] = configs.find(args[at + 1])
+        except ValueError as error:
+            fail(str(error))
+    return found
+
+
+def configs_in(args: list[str]) -> list[str]:
+    """List the configs that a command line names."""
+    return [value for option in CONFIG_OPTIONS for value in values_of(args, option)]
+
+
+def values_of(args: list[str], option: str) -> list[str]:
+    """List what a command line gives for an option."""
+    pairs = zip(args, [*args[1:], ""], strict=True)
+    return [part.partition("=")[2] or following for part, following in pairs if part.partition("=")[0] == option]

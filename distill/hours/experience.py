@@ -1,0 +1,191 @@
+"""What a run has seen of each game: the play that goes on, the memory of it, and the scores in it."""
+
+import itertools
+import math
+from collections import deque
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from distill import protocol
+from distill.atari import num_actions
+from distill.files.store import Store
+from distill.guest import Guest, Scores
+from distill.hours.hour import Gone
+from distill.hours.recording import Recording
+from distill.hours.self_play import SelfPlay
+from distill.networks import DQN
+from distill.replay import Memory, Steps
+from distill.rollout import Policy, Rules
+
+Interleaving = Literal["minibatch", "episode"]
+Source = str | Scores | None
+"""A teacher: a shipped one's name, a file or a folder; a module or function; None where there is none."""
+
+
+class Experience:
+    """One game's.
+
+    Args:
+        rules: How it is played.
+        memory_hours: Hours to remember.
+    """
+
+    def __init__(self, rules: Rules, memory_hours: float) -> None:
+        self.rules = rules
+        self.memory_hours = memory_hours
+        self.memory = self._empty()
+        self.scores: deque[float] = deque(maxlen=protocol.EVAL_EPISODES)
+        """Of the last episodes that ended."""
+        self.recording: Recording | None = None
+        """The teacher's play, where there is a teacher."""
+        self.self_play: SelfPlay | None = None
+        """The trained module's, where there is none."""
+        self._state: dict[str, Any] = {"kept": [], "hour_begin": 0, "students": {}}
+        self._totals = np.full(rules.num_envs, np.nan)
+        self._hours: int | None = None
+        self._since = 0
+
+    @property
+    def teachers_play(self) -> Recording:
+        """The same, for whoever knows that there is a teacher."""
+        assert self.recording is not None
+        return self.recording
+
+    def _empty(self) -> Memory:
+        length = int(self.memory_hours * self.rules.hour_steps) // self.rules.num_envs
+        return Memory(length, self.rules.num_envs, num_actions(self.rules.game), self.rules.game)
+
+    def due(self, hours: int) -> range:
+        """Say which of the first so many hours are not remembered yet, but should be.
+
+        Where a run goes on in the midst, that is one hour more than is remembered: the oldest observation needs the
+        frames before it.
+        """
+        oldest = hours - 1 - math.ceil(self.memory_hours) if self._hours is None else self._hours
+        self._hours = hours if hours else None
+        return range(max(self._since, oldest), hours)
+
+    def record(
+        self, teacher: DQN | Guest, store: Store, *, overlap: bool, num_threads: int, student: DQN | Guest
+    ) -> None:
+        """Have a teacher play, and where it is not to act always, its student; see `Recording`."""
+        self.recording = Recording(
+            self.rules,
+            teacher,
+            store,
+            keep_hours=math.ceil(self.memory_hours) + 1,
+            overlap=overlap,
+            num_threads=num_threads,
+            student=student if min(self.rules.beta.values) < 1 else None,
+        )
+
+    def play_itself(
+        self, policy: Policy, folder: Path | None, *, new: bool, in_the_midst: bool, num_threads: int
+    ) -> None:
+        """Have the trained module play, going on from what was kept of it; see `SelfPlay`.
+
+        Args:
+            policy: The module's.
+            folder: Of its files.
+            new: Whether there may be nothing to go on from.
+            in_the_midst: Whether the run goes on within an hour, whose play then comes once more.
+            num_threads: For the environments.
+        """
+        kept = self._state["kept"]
+        if not (new or kept) or "hour_begin" not in self._state:
+            raise Gone("this checkpoint does not say what its run had played and remembered; begin a new run")
+        self.self_play = SelfPlay(
+            self.rules,
+            policy,
+            folder,
+            memory_length=self.memory.length,
+            kept=kept,
+            hour_begin=self._state["hour_begin"] if in_the_midst or not kept else kept[-1][1],
+            num_threads=num_threads,
+        )
+        if self.self_play.remembered is not None:
+            self.remember(self.self_play.remembered)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Say what it takes to find again the hours that depend on what was learned, and keep them as files."""
+        if self.self_play is not None:
+            self.self_play.keep()
+            self._state |= {"kept": list(self.self_play.kept), "hour_begin": self.self_play.hour_begin}
+        if self.recording is not None:
+            self._state |= {"students": dict(self.recording.student_digests)}
+        return self._state
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take it up, where a run goes on."""
+        self._state = state_dict
+        if self.recording is not None:
+            self.recording.student_digests |= state_dict["students"]
+
+    def forget(self, hour: int) -> None:
+        """Forget what was before an hour."""
+        self._since = hour
+        self.memory = self._empty()
+
+    def remember(self, steps: Steps) -> None:
+        """Add steps that directly follow the last ones."""
+        self.memory.extend(steps)
+        for first, rewards, ended in zip(steps.first, steps.rewards, steps.ended, strict=True):
+            self._totals[first] = 0  # until then, not a number: an episode whose beginning was not seen has no score
+            self._totals += rewards
+            self.scores.extend(score for score in self._totals[ended].tolist() if not math.isnan(score))
+
+    def close(self, *, failed: bool = False) -> None:
+        """Stop playing; the state stays, unless something has failed."""
+        if not failed:
+            self.state_dict()
+        for play in (self.recording, self.self_play):
+            if play is not None:
+                play.close()
+        self.recording = self.self_play = None
+
+
+def sources_of(game: str | Mapping[str, Source], teacher: Source) -> dict[str, Source]:
+    """Say whose teacher is whose: one for each game, or None for all.
+
+    Args:
+        game: One, or several with their teachers.
+        teacher: Of one game.
+
+    Raises:
+        ValueError: for no game, for a teacher beside several, and where only some have one.
+    """
+    if isinstance(game, str):
+        return {game: teacher}
+    sources = dict(game)
+    if not sources:
+        raise ValueError("game is empty; give one, or several with a teacher each: {pong: pong, ...}")
+    if teacher is not None:
+        raise ValueError(f"teacher is {teacher!r}; of several games each has its own: {{pong: pong, ...}}")
+    without = [name for name, source in sources.items() if source is None]
+    if without and len(without) < len(sources):
+        raise ValueError(f"{', '.join(without)} has no teacher; either all games must have one, or none")
+    return sources
+
+
+def turns(
+    memories: Mapping[str, Memory], interleave: Interleaving, rng: np.random.Generator, updates_per_step: float
+) -> Iterator[str]:
+    """Say of which game each minibatch is, without end; only games that are remembered take part.
+
+    Args:
+        memories: By game.
+        interleave: `minibatch` draws it, all alike; `episode` goes round, one episode's worth of updates each.
+        rng: What to draw with.
+        updates_per_step: How many updates belong to a step of play.
+    """
+    while True:
+        played = [game for game, memory in memories.items() if len(memory)]
+        if interleave == "minibatch":
+            yield played[rng.integers(len(played))]
+            continue
+        for game in played:
+            updates = round(memories[game].episode_steps * updates_per_step)
+            yield from itertools.repeat(game, max(1, updates))

@@ -1,0 +1,88 @@
+"""A simulated hour of play as a file: what was seen and thought, and what it takes to play on from its end."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from distill.files.packing import pack, unpack
+from distill.replay import Steps
+from distill.rollout import Unfinished
+
+PLAIN = ("labels", "rewards", "ended", "first", "lost_life")
+"""Fields of `Steps` that are kept as they are."""
+
+
+class Gone(Exception):
+    """An hour is missing that cannot be played again."""
+
+
+class Hour(NamedTuple):
+    """What was played, and where play stood at its end."""
+
+    steps: Steps
+    stand: Unfinished
+
+    def to_bytes(self, header: dict[str, Any]) -> bytes:
+        """Pack it: safetensors under zstd. Frames stay LZ4 blocks, in the order of time.
+
+        Args:
+            header: What the hour depends on, and the seeds of the episodes that are open at its end, as plain values.
+        """
+        steps, stand = self
+        frames = steps.frames.ravel().tolist()
+        arrays = {
+            **{name: getattr(steps, name) for name in PLAIN},
+            "actions": steps.actions.astype(np.uint8),
+            "frames": np.frombuffer(b"".join(frames), np.uint8),
+            "frame_sizes": np.array([len(frame) for frame in frames], np.uint16).reshape(steps.frames.shape),
+            "begun_episodes": np.array([stand.begun]),
+            "open_episodes": stand.numbers,
+            "open_actions": np.concatenate(stand.actions).astype(np.uint8),
+            "open_lengths": np.array([len(actions) for actions in stand.actions]),
+        }
+        return pack(arrays, header)
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> "Hour":
+        """Undo `to_bytes`, bit for bit.
+
+        Raises:
+            ValueError: for what it did not give.
+        """
+        arrays, _ = unpack(content)
+        _check(arrays)
+        shape = arrays["frame_sizes"].shape
+        ends = np.cumsum(arrays["frame_sizes"].ravel(), dtype=np.int64).tolist()
+        packed = arrays["frames"].tobytes()
+        frames = np.empty(len(ends), object)
+        frames[:] = [packed[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+        steps = Steps(
+            frames=frames.reshape(shape),
+            actions=arrays["actions"].astype(np.int64),
+            **{name: arrays[name] for name in PLAIN},
+        )
+        taken = np.split(arrays["open_actions"].astype(np.int64), np.cumsum(arrays["open_lengths"])[:-1])
+        return cls(steps, Unfinished(int(arrays["begun_episodes"][0]), arrays["open_episodes"], taken))
+
+
+def _check(arrays: dict[str, np.ndarray]) -> None:
+    """Refuse arrays that do not belong together."""
+    kinds = {"labels": "f4", "rewards": "i4", "ended": "?", "first": "?", "lost_life": "?", "actions": "u1"}
+    kinds |= {"frames": "u1", "frame_sizes": "u2"}
+    kinds |= {"begun_episodes": "i8", "open_episodes": "i8", "open_actions": "u1", "open_lengths": "i8"}
+    wrong = [name for name, kind in kinds.items() if name not in arrays or arrays[name].dtype != np.dtype(kind)]
+    if wrong:
+        raise ValueError(f"its {', '.join(wrong)} are missing, or of another type")
+    shape, lengths = arrays["frame_sizes"].shape, arrays["open_lengths"]
+    fitting = (
+        len(shape) == 2
+        and all(arrays[name].shape == shape for name in ("actions", *PLAIN) if name != "labels")
+        and arrays["labels"].shape[:-1] == shape
+        and arrays["frames"].shape == (arrays["frame_sizes"].sum(dtype=np.int64),)
+        and arrays["begun_episodes"].shape == (1,)
+        and arrays["open_episodes"].shape == lengths.shape == shape[1:]
+        and (lengths >= 0).all()
+        and arrays["open_actions"].shape == (lengths.sum(),)
+    )
+    if not fitting:
+        raise ValueError("the shapes of its arrays do not belong together")

@@ -1,0 +1,1 @@
+"""The paper's experiments, tables and figures, from our own runs."""

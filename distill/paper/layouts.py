@@ -1,0 +1,136 @@
+"""Which run belongs into which cell of the paper's tables."""
+
+import functools
+from collections.abc import Callable, Iterable, Sequence
+from operator import attrgetter
+from typing import NamedTuple
+
+from distill.paper.published import GAME_NAMES, TABLE_1, TABLE_2, TABLE_B1, TABLE_B2, PaperTable
+from distill.paper.results import STUDENT, TEACHER, Experiment, Pooled, Result, pool
+from distill.protocol import TEMPERATURE
+
+SMALLER = {"net1": "net1, 25%", "net2": "net2, 7%", "net3": "net3, 4%", "net4": "net4, 1%", "net5": "net5, 0.3%"}
+NOTHING_PRINTED = PaperTable({}, {}, "")
+
+SHARE, ABOVE_RANDOM = attrgetter("share"), attrgetter("above_random")
+
+Cells = dict[str, dict[str, Pooled]]
+"""By column, then by game."""
+
+
+class Layout(NamedTuple):
+    """A table of the paper's: its columns, and which runs belong into them."""
+
+    name: str
+    title: str
+    paper: PaperTable
+    columns: dict[str, str]
+    """Heading of each."""
+    column_of: Callable[[Experiment], str | None]
+    figure: str = ""
+    """Name of the picture's file; the table's own where it is empty."""
+
+
+def _alone(experiment: Experiment) -> bool:
+    return experiment.module == STUDENT and len(experiment.games) == 1 and not experiment.acts
+
+
+def _by_paper(experiment: Experiment) -> str | None:
+    """Give the loss of a student, if it is one of the paper's three, at its temperature."""
+    loss = experiment.loss
+    fits = loss in ("nll", "mse") or (loss == "kl" and experiment.temperature == TEMPERATURE)
+    return loss if fits and experiment.module == STUDENT and not experiment.acts else None
+
+
+def _loss(experiment: Experiment) -> str | None:
+    return _by_paper(experiment) if _alone(experiment) and experiment.network == "dqn" else None
+
+
+def _size(experiment: Experiment) -> str | None:
+    return experiment.network if _alone(experiment) and _by_paper(experiment) == "kl" else None
+
+
+def _three_games(experiment: Experiment) -> str | None:
+    if experiment.network != "multi3":
+        return None
+    return "multi_dqn" if experiment.module == TEACHER else _by_paper(experiment)
+
+
+def _ten_games(experiment: Experiment) -> str | None:
+    return _by_paper(experiment) if experiment.network == "multi10" else None
+
+
+def _temperature(experiment: Experiment, network: str) -> str | None:
+    fits = _alone(experiment) and (experiment.network, experiment.loss) == (network, "kl")
+    return f"{experiment.temperature:g}" if fits else None
+
+
+LAYOUTS = (
+    Layout("table1", "Table 1: losses", TABLE_1, {"mse": "MSE", "nll": "NLL", "kl": "KL"}, _loss),
+    Layout("tableB1", "Table B1 and figure 3: sizes", TABLE_B1, SMALLER, _size, "figure3.png"),
+    Layout(
+        "tableB2",
+        "Table B2 and figure 4: three games in one network",
+        TABLE_B2,
+        {"multi_dqn": "Multi-DQN", "nll": "Multi-Dist-NLL", "kl": "Multi-Dist-KL"},
+        _three_games,
+        "figure4.png",
+    ),
+    Layout("table2", "Table 2: ten games in one network", TABLE_2, {"kl": "Multi-Dist-KL"}, _ten_games),
+)
+
+
+def temperature_layouts(results: Iterable[Result]) -> list[Layout]:
+    """Make a table for each network that learned by KL at several temperatures; the paper prints none."""
+    found: dict[str, set[float]] = {}
+    for result in results:
+        temperature = result.experiment.temperature
+        if _alone(result.experiment) and result.experiment.loss == "kl" and temperature is not None:
+            found.setdefault(result.experiment.network, set()).add(temperature)
+    return [
+        Layout(
+            f"temperatures_{network}",
+            f"Temperatures, {network}",
+            NOTHING_PRINTED,
+            {f"{one:g}": f"{one:g}" for one in sorted(temperatures, reverse=True)},
+            functools.partial(_temperature, network=network),
+        )
+        for network, temperatures in sorted(found.items())
+        if len(temperatures) > 1
+    ]
+
+
+def cells_of(layout: Layout, results: Sequence[Result]) -> tuple[Cells, list[str]]:
+    """Choose for each cell the experiment of most hours, then of most seeds; say which runs that leaves out."""
+    cells: Cells = {column: {} for column in layout.columns}
+    groups: dict[tuple[str, str], dict[tuple[Experiment, str], dict[int, Result]]] = {}
+    notes = []
+    for result in results:
+        column = layout.column_of(result.experiment)
+        assert column is not None, "whoever calls gives results that belong into the table"
+        at = groups.setdefault((column, result.game), {})
+        seeds = at.setdefault((result.experiment, result.protocol), {})
+        if result.seed in seeds:
+            notes.append(f"`{result.run}` is left out: it has experiment and seed of `{seeds[result.seed].run}`")
+        else:
+            seeds[result.seed] = result
+    for (column, game), at in groups.items():
+        chosen = max(at, key=lambda of: (of[0].hours, len(at[of])))
+        cells[column][game] = pool(list(at[chosen].values()))
+        for other in at.keys() - {chosen}:
+            for result in at[other].values():
+                why = f"it has other options or rules than `{cells[column][game].results[0].run}`, or fewer hours"
+                notes.append(f"`{result.run}` is left out: {why}")
+    for game in {game for of in cells.values() for game in of}:
+        known = [of[game] for of in cells.values() if game in of and of[game].teacher is not None]
+        for of in cells.values():
+            if game in of and known:
+                of[game] = of[game].beside(known[0].teacher, known[0].random)
+    return cells, notes
+
+
+def common_games(cells: Cells, measure: Callable[[Pooled], float | None] = SHARE) -> list[str]:
+    """List the games in which every column that has any cell has a share above 0: what means can be compared over."""
+    columns = [of for of in cells.values() if of]
+    games = dict.fromkeys([*GAME_NAMES, *(game for of in columns for game in of)])
+    return [game for game in games if all(game in of and (measure(of[game]) or 0) > 0 for of in columns)]

@@ -1,0 +1,306 @@
+"""Runs -> the paper's tables, ours beside the paper's numbers."""
+
+import functools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+
+from distill.evaluation import geometric_mean
+from distill.paper.figures import Draw, Point, bars, lines
+from distill.paper.layouts import (
+    ABOVE_RANDOM,
+    LAYOUTS,
+    NOTHING_PRINTED,
+    SHARE,
+    Cells,
+    Layout,
+    cells_of,
+    common_games,
+    temperature_layouts,
+)
+from distill.paper.page import DASH, Grid, Section, interval, percent, points
+from distill.paper.published import DQN_SCORES, GAME_NAMES, SIZES_PERCENT, TABLE_B1, PaperTable
+from distill.paper.results import Pooled, Result
+
+
+def sections_of(results: Sequence[Result]) -> tuple[list[Section], list[str]]:
+    """Make the tables for which there are runs.
+
+    Returns:
+        The tables, and what must be said of runs that are not in them.
+    """
+    sections: list[Section] = []
+    notes: list[str] = []
+    used: set[Path] = set()
+    for layout in (*LAYOUTS, *temperature_layouts(results)):
+        mine = [result for result in results if layout.column_of(result.experiment) in layout.columns]
+        used |= {result.run for result in mine}
+        if mine:
+            cells, left_out = cells_of(layout, mine)
+            notes += [f"{layout.title}: {note}" for note in left_out]
+            with_full = _with_full_size(cells, results) if layout.name == "tableB1" else cells
+            sections.append(_section(layout, cells, with_full))
+    unused = {result.run: result.experiment.described for result in results if result.run not in used}
+    notes += [f"`{run}` ({described}) belongs into no table of the paper's" for run, described in unused.items()]
+    return sections, list(dict.fromkeys(notes))
+
+
+def _with_full_size(cells: Cells, results: Sequence[Result]) -> Cells:
+    layout = LAYOUTS[1]._replace(columns={"dqn": ""})
+    full = [result for result in results if layout.column_of(result.experiment) == "dqn"]
+    return {**cells_of(layout, full)[0], **cells}
+
+
+def _section(layout: Layout, cells: Cells, with_full: Cells) -> Section:
+    paper = layout.paper
+    played = {game for of in cells.values() for game in of}
+    printed = {game for of in paper.cells.values() for game in of}
+    games = [game for game in GAME_NAMES if game in played | printed]
+    games += sorted(played - set(games))
+    draw = _curve(cells, with_full) if layout.name == "tableB1" else _bars(layout, cells, games)
+    if paper is NOTHING_PRINTED:
+        draw = _temperatures(layout, cells)
+    return Section(
+        layout.name,
+        layout.title,
+        [_budget(layout, cells), _order(layout, cells)],
+        [_shares(layout, cells, games), _scores(layout, cells, games)],
+        _rows(layout, cells, games),
+        draw,
+        layout.figure or f"{layout.name}.png",
+        f"{layout.title}: shares of the teachers' scores",
+    )
+
+
+def _budget(layout: Layout, cells: Cells) -> str:
+    """Say hours, seeds, episodes and protocol: ours, and the paper's."""
+    all_cells = [cell for of in cells.values() for cell in of.values()]
+    results = [result for cell in all_cells for result in cell.results]
+    hours = sorted({(result.experiment.hours, len(result.experiment.games)) for result in results})
+    seeds = sorted({cell.seeds for cell in all_cells})
+    episodes = sorted({result.own["episodes"] for result in results})
+    said = (
+        f"Ours: {_list(_hours(*of) for of in hours)} of play; "
+        f"seeds {_list((', '.join(map(str, of)) for of in seeds), ' or ')}; "
+        f"{_list(map(str, episodes), ' or ')} episodes a seed; {_list(sorted({of.protocol for of in results}))}."
+    )
+    if len(hours) > 1:
+        said += " Hours differ from cell to cell: compare only those that have as many."
+    if layout.paper.hours:
+        said += (
+            f" The paper's: {layout.paper.hours} hours; human starts, epsilon 0.05; seeds and intervals not printed."
+        )
+    return said
+
+
+def _hours(hours: int, games: int) -> str:
+    return f"{hours} hours" + (f" over {games} games" if games > 1 else "")
+
+
+def _list(parts: Iterable[str], between: str = "; ") -> str:
+    return between.join(parts)
+
+
+def _order(layout: Layout, cells: Cells) -> str:
+    """Say which column is above which, by geometric means over the games that all have."""
+    games = common_games(cells)
+    means = {column: _mean(of, games) for column, of in cells.items() if of and games}
+    said = "There is no game in which every student has a share above 0, so there is no mean to compare."
+    if means:
+        said = f"Geometric mean over {_names(games, cells)}, ours: {_ranked(layout, means)}"
+        theirs = {column: _paper_mean(layout.paper, column, games) for column in means}
+        theirs = {column: mean for column, mean in theirs.items() if mean is not None}
+        said += f"; the paper's, same games: {_ranked(layout, theirs)}." if theirs else "."
+    above = common_games(cells, ABOVE_RANDOM)
+    means = {column: _mean(of, above, ABOVE_RANDOM) for column, of in cells.items() if of and above}
+    return said + (f" Ours above random, over {_names(above, cells)}: {_ranked(layout, means)}." if means else "")
+
+
+def _ranked(layout: Layout, means: Mapping[str, float | None]) -> str:
+    known = {column: mean for column, mean in means.items() if mean is not None}
+    ranked = sorted(known, key=lambda column: known[column], reverse=True)
+    return " > ".join(f"{layout.columns[column].split(',')[0]} {known[column]:.1%}" for column in ranked)
+
+
+def _names(games: Sequence[str], cells: Cells) -> str:
+    """Name games; of many, those of ours that are not among them."""
+    without = {game for of in cells.values() for game in of} - set(games)
+    if len(games) <= 4:
+        return _list((GAME_NAMES.get(game, game) for game in games), ", ")
+    named = _list((GAME_NAMES.get(game, game) for game in sorted(without)), ", ")
+    return f"{len(games)} games" + (f" (not {named})" if without else "")
+
+
+def _paper_mean(paper: PaperTable, column: str, games: Sequence[str]) -> float | None:
+    of = paper.cells.get(column, {})
+    if not games or not set(games) <= set(of):
+        return None
+    if column in paper.geometric_means and set(games) == set(of):
+        return paper.geometric_means[column] / 100
+    return geometric_mean([of[game].percent / 100 for game in games])
+
+
+def _mean(
+    of: dict[str, Pooled], games: Sequence[str], measure: Callable[[Pooled], float | None] = SHARE
+) -> float | None:
+    return geometric_mean([measure(of[game]) for game in games]) if games and set(games) <= set(of) else None
+
+
+def _shares(layout: Layout, cells: Cells, games: Sequence[str]) -> Grid:
+    """Lay the shares out as the paper does, each of ours beside the paper's."""
+    paper, beside = layout.paper, bool(layout.paper.cells)
+
+    def row(name: str, ours: Callable[[str], str], theirs: Callable[[str], str]) -> tuple[str, ...]:
+        pairs = ((ours(column), theirs(column)) if beside else (ours(column),) for column in layout.columns)
+        return (name, *(cell for pair in pairs for cell in pair))
+
+    def ours(column: str, game: str) -> str:
+        cell = cells[column].get(game)
+        return percent(cell and cell.share)
+
+    def theirs(column: str, game: str) -> str:
+        printed = paper.cells.get(column, {}).get(game)
+        return percent(printed and printed.percent / 100)
+
+    rows = [
+        row(GAME_NAMES.get(game, game), functools.partial(ours, game=game), functools.partial(theirs, game=game))
+        for game in games
+    ]
+    common, printed = common_games(cells), [game for game in games if game in DQN_SCORES]
+    means = []
+    if common:
+        name = f"mean of {'all ' if len(common) == len(games) else ''}{len(common)}"
+        means.append(
+            row(name, lambda of: percent(_mean(cells[of], common)), lambda of: percent(_paper_mean(paper, of, common)))
+        )
+    if beside and common != printed:
+        name = f"mean of {'all ' if len(printed) == len(games) else ''}{len(printed)}"
+        means.append(row(name, lambda of: DASH, lambda of: percent(_paper_mean(paper, of, printed))))
+    headings = [name for heading in layout.columns.values() for name in ((heading, "paper") if beside else (heading,))]
+    return Grid("Shares of the teachers' scores; means are geometric", ("game", *headings), rows + means, len(means))
+
+
+def _scores(layout: Layout, cells: Cells, games: Sequence[str]) -> Grid:
+    """List what each share is made of."""
+    rows: list[tuple[str, ...]] = []
+    for game in games:
+        for column, heading in layout.columns.items():
+            if game not in cells[column]:
+                continue
+            cell = cells[column][game]
+            result = cell.results[0]
+            size = result.parameters / result.teacher_parameters if result.teacher_parameters else None
+            row: tuple[str, ...] = (GAME_NAMES.get(game, game), heading, points(cell.mean), interval(cell.interval95))
+            row += (points(cell.teacher), percent(cell.share), percent(cell.above_random))
+            row += (f"{result.parameters:,}" + (f" ({percent(size)})" if size else ""), str(result.experiment.hours))
+            row += (", ".join(map(str, cell.seeds)),)
+            if layout.paper.cells:
+                printed = layout.paper.cells.get(column, {}).get(game)
+                row += (points(printed and printed.score), points(DQN_SCORES.get(game)))
+            rows.append(row)
+    header = ("game", "student", "score", "95% interval", "teacher", "share", "above random", "parameters")
+    papers = ("paper's score", "its DQN") if layout.paper.cells else ()
+    return Grid("Scores", (*header, "hours", "seeds", *papers), rows)
+
+
+def _rows(layout: Layout, cells: Cells, games: Sequence[str]) -> list[dict[str, object]]:
+    return [
+        {
+            "game": game,
+            "student": column,
+            "score": cell and cell.mean,
+            "interval_low": cell and cell.interval95[0],
+            "interval_high": cell and cell.interval95[1],
+            "interval_over": cell and ("seeds" if len(cell.seeds) > 1 else "episodes"),
+            "teacher": cell and cell.teacher,
+            "random": cell and cell.random,
+            "share": cell and cell.share,
+            "above_random": cell and cell.above_random,
+            "parameters": cell and cell.results[0].parameters,
+            "teacher_parameters": cell and cell.results[0].teacher_parameters,
+            "hours": cell and cell.results[0].experiment.hours,
+            "games": cell and len(cell.results[0].experiment.games),
+            "seeds": cell and " ".join(map(str, cell.seeds)),
+            "episodes_a_seed": cell and cell.results[0].own["episodes"],
+            "protocol": cell and cell.results[0].protocol,
+            "runs": cell and " ".join(str(result.run) for result in cell.results),
+            "paper_score": printed and printed.score,
+            "paper_share": printed and round(printed.percent / 100, 4),
+            "paper_dqn": printed and DQN_SCORES[game],
+        }
+        for game in games
+        for column in layout.columns
+        for cell in [cells[column].get(game)]
+        for printed in [layout.paper.cells.get(column, {}).get(game)]
+        if cell or printed
+    ]
+
+
+def _point(cell: Pooled | None) -> Point | None:
+    if cell is None or cell.share is None or cell.share_interval is None:
+        return None
+    low, high = cell.share_interval
+    return Point(cell.share * 100, (low * 100, high * 100))
+
+
+def _bars(layout: Layout, cells: Cells, games: Sequence[str]) -> Draw:
+    common = common_games(cells)
+    names = [GAME_NAMES.get(game, game) for game in games] + ([f"mean of {len(common)}"] if common else [])
+    ours, theirs = {}, {}
+    for column, heading in layout.columns.items():
+        of = layout.paper.cells.get(column, {})
+        ours[heading] = [_point(cells[column].get(game)) for game in games]
+        theirs[heading] = [of[game].percent if game in of else None for game in games]
+        if common:
+            mean, printed = _mean(cells[column], common), _paper_mean(layout.paper, column, common)
+            ours[heading].append(Point(mean * 100) if mean else None)
+            theirs[heading].append(printed and printed * 100)
+    return bars(names, ours, theirs, layout.title)
+
+
+def _curve(cells: Cells, with_full: Cells) -> Draw:
+    """Draw figure 3: shares of the score against shares of the parameters."""
+    by_game: dict[str, dict[float, Point]] = {}
+    sizes: dict[str, list[float]] = {}
+    for column, of in with_full.items():
+        for game, cell in of.items():
+            result = cell.results[0]
+            assert result.teacher_parameters is not None  # which only a learning teacher's run does not say
+            size = 100 * result.parameters / result.teacher_parameters
+            sizes.setdefault(column, []).append(size)
+            if point := _point(cell):
+                by_game.setdefault(GAME_NAMES.get(game, game), {})[size] = point
+    games = common_games(cells)
+    mean = {}
+    if len(games) > 1:
+        for column, of in with_full.items():
+            if share := _mean(of, games):
+                mean[sum(sizes[column]) / len(sizes[column])] = Point(share * 100)
+    printed = {SIZES_PERCENT[column]: percent for column, percent in TABLE_B1.geometric_means.items()}
+    ticks = {100: "100", 25.3: "25", 6.7: "7", 3.7: "4", 1: "1", 0.3: "0.3"}
+    low = min((size for of in sizes.values() for size in of), default=3) * 0.9
+    return lines(
+        by_game,
+        mean,
+        printed,
+        title="Figure 3: smaller students, by KL",
+        xlabel="% of the teacher's parameters",
+        ticks={at: name for at, name in ticks.items() if at >= min(low, 3.5)},
+    )
+
+
+def _temperatures(layout: Layout, cells: Cells) -> Draw:
+    by_game: dict[str, dict[float, Point]] = {}
+    for column, of in cells.items():
+        for game, cell in of.items():
+            if point := _point(cell):
+                by_game.setdefault(GAME_NAMES.get(game, game), {})[float(column)] = point
+    games = common_games(cells)
+    means = {float(column): _mean(of, games) for column, of in cells.items()}
+    return lines(
+        by_game,
+        {at: Point(mean * 100) for at, mean in means.items() if mean and len(games) > 1},
+        {},
+        title=layout.title,
+        xlabel="temperature of the teacher's softmax",
+        ticks={float(column): column for column in layout.columns},
+    )

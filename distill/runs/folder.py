@@ -1,0 +1,155 @@
+"""A run's folder: `runs/<name>/<number>`, claimed before anything is written and given back if nothing was."""
+
+import csv
+import io
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from lightning.fabric.loggers.logger import rank_zero_experiment
+from lightning.fabric.utilities.rank_zero import rank_zero_only
+from lightning.pytorch.loggers import CSVLogger
+
+from distill.files.checkpoint import newest
+from distill.files.store import write_atomically
+
+RUN_DIR_VARIABLE = "DISTILL_RUN_DIR"
+"""Tells the processes that a Trainer starts which folder the first one claimed."""
+PROCESSES_VARIABLES = ("WORLD_SIZE", "SLURM_NTASKS")
+"""Say how many there are, where torchrun or srun has started them."""
+CONFIG = "config.yaml"
+"""Of a run, everything resolved."""
+LAST = "last"
+"""As a checkpoint's path, the newest whole one of the run."""
+
+
+def claim(name: str, run_dir: str | None, *, resuming: bool) -> Path:
+    """Make a run's folder, which no other run then takes.
+
+    Args:
+        name: The run's name, without `run_dir`.
+        run_dir: Which folder to take; None takes the next free number below `runs/<name>`.
+        resuming: Whether `run_dir` may hold a run already.
+
+    Raises:
+        ValueError: where `run_dir` is a file or not empty, and without one where others started all processes.
+    """
+    rank = getattr(rank_zero_only, "rank", 0)  # Lightning sets it on the function
+    if rank != 0 and RUN_DIR_VARIABLE in os.environ:
+        return Path(os.environ[RUN_DIR_VARIABLE])
+    if any(int(os.environ.get(name, 1)) > 1 for name in PROCESSES_VARIABLES):
+        if run_dir is None:
+            raise ValueError("run_dir is not given; processes that torchrun or srun starts cannot agree on a folder")
+        if rank != 0:
+            return Path(run_dir)
+    folder = _number(Path("runs") / name) if run_dir is None else _named(Path(run_dir), resuming)
+    os.environ[RUN_DIR_VARIABLE] = str(folder.absolute())
+    return folder
+
+
+def current() -> Path:
+    """Give the folder that this process claimed last; the working directory, where it claimed none."""
+    return Path(os.environ.get(RUN_DIR_VARIABLE, "."))
+
+
+def last_checkpoint(run: Path) -> str | None:
+    """Find a run's newest whole checkpoint; say what is wrong with one that is newer.
+
+    Raises:
+        ValueError: where there are checkpoints, but none is whole.
+    """
+    found, wrong = newest(run / "checkpoints")
+    if found is None and wrong:
+        raise ValueError(f"{wrong[0]}, and there is no other; begin a new run")
+    for reason in wrong:
+        print(f"{reason}; taking {found}", file=sys.stderr)
+    return None if found is None else str(found)
+
+
+def give_back(folder: Path) -> None:
+    """Remove a claimed folder, and its parents, as far as they are empty."""
+    for place in (folder, *folder.parents[:2]):
+        if place == Path(".") or not place.is_dir() or any(place.iterdir()):
+            return
+        place.rmdir()
+
+
+class Metrics(CSVLogger):
+    """Metrics as CSV in a run's folder; where a run goes on, what it had written before stays.
+
+    Args:
+        folder: Of the run.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, name="", version="")
+        self._experiment: _Rows | None = None  # type: ignore[assignment]  # Lightning's would not put rows back
+        self._file = folder / "metrics.csv"
+        self._before = list(csv.DictReader(self._file.read_text().splitlines())) if self._file.is_file() else []
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> "_Rows":
+        """What holds the rows."""
+        self._experiment = self._experiment or _Rows(self._file)
+        return self._experiment
+
+    @rank_zero_only
+    def log_metrics(self, metrics: dict[str, Any], step: int | None = None) -> None:
+        """Log; the first time, put back what was written before: up to that step, and at it up to these metrics."""
+        for row in self._before:
+            had = {name: value for name, value in row.items() if value}
+            at = int(had.pop("step"))
+            if step is not None and (at > step or (at == step and set(had) & set(metrics))):
+                break  # from here on all is logged again
+            self.experiment.log_metrics(had, at)
+        self._before.clear()
+        super().log_metrics(metrics, step)
+
+
+class _Rows:
+    """All rows of a file, which is only ever replaced whole."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._rows: list[dict[str, Any]] = []
+        self._saved = 0
+
+    def log_hparams(self, params: dict[str, Any]) -> None:
+        """The run's config says it all."""
+
+    def log_metrics(self, metrics: dict[str, Any], step: int) -> None:
+        """Add a row."""
+        self._rows.append({**metrics, "step": step})
+
+    def save(self) -> None:
+        """Write the file, if there is news."""
+        if len(self._rows) > self._saved:
+            text = io.StringIO()
+            writer = csv.DictWriter(text, sorted(set().union(*self._rows)), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(self._rows)
+            write_atomically(self._file, text.getvalue().encode())
+            self._saved = len(self._rows)
+
+
+def _number(parent: Path) -> Path:
+    parent.mkdir(parents=True, exist_ok=True)
+    taken = [int(folder.name) for folder in parent.iterdir() if folder.name.isdigit()]
+    number = max(taken, default=-1) + 1
+    while True:
+        try:
+            (parent / str(number)).mkdir()
+            return parent / str(number)
+        except FileExistsError:  # another run was faster
+            number += 1
+
+
+def _named(folder: Path, resuming: bool) -> Path:
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"run_dir {folder} is a file; give a new folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.iterdir()) and not resuming:
+        raise ValueError(f"run_dir {folder} is not empty; give a new folder, or resume with --resume {folder}")
+    return folder

@@ -1,0 +1,220 @@
+"""Where a run's curves go beside `metrics.csv`: TensorBoard, Weights & Biases.
+
+Their x-axis is the number of updates taken. Whoever logs to a run's end beside curves has `log_scores` and `log_film`.
+"""
+
+import importlib.util
+import math
+import os
+import re
+from argparse import Namespace
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import yaml
+from lightning.fabric.utilities.rank_zero import rank_zero_only
+from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
+
+from distill.data import ReplayDataModule
+from distill.film import FRAMES_PER_SECOND, Actor, film
+from distill.player import Player
+from distill.protocol import TEMPERATURE
+from distill.report import games_of
+from distill.rollout import greedy_in
+from distill.runs.folder import Metrics, current
+
+FILM_SECONDS = 30
+
+
+class TensorBoard(TensorBoardLogger):
+    """Curves, config and scores for TensorBoard, in the run's folder.
+
+    Args:
+        folder: Where its files go; None means into the run's.
+
+    Raises:
+        ValueError: where TensorBoard is missing.
+    """
+
+    def __init__(self, folder: str | None = None) -> None:
+        _need("tensorboard", "tensorboard")
+        super().__init__(folder or current(), name="", version="", default_hp_metric=False)
+
+    @rank_zero_only
+    def save(self) -> None:
+        """Write what was logged."""
+        self.experiment.flush()
+
+    @rank_zero_only
+    def log_hyperparams(self, params: dict[str, Any] | Namespace, *_: Any, **__: Any) -> None:
+        """Log the config as text."""
+        self.hparams = dict(vars(params) if isinstance(params, Namespace) else params)
+        self.experiment.add_text("config", f"```yaml\n{yaml.safe_dump(self.hparams, sort_keys=False)}\n```")
+
+    @rank_zero_only
+    def log_scores(self, scores: Mapping[str, Any], updates: int) -> None:
+        """Log a finished run's scores, beside its config where TensorBoard compares runs."""
+        super().log_hyperparams(self.hparams, flat_scores(scores), updates)
+
+
+class Wandb(WandbLogger):
+    """Curves, config, scores as table and summary, and a video of play for Weights & Biases.
+
+    A run that goes on goes on there, too. `WANDB_MODE=offline` needs no account.
+
+    Args:
+        project: There.
+        name: Of the run there; None means its folder's.
+        video: Whether the end of a run is filmed, 30 seconds of each game.
+        folder: Where its files go; None means into the run's.
+
+    Raises:
+        ValueError: where the package wandb, or what a video needs, is missing.
+    """
+
+    def __init__(
+        self, project: str = "distill", name: str | None = None, video: bool = True, folder: str | None = None
+    ) -> None:
+        _need("wandb", "wandb")
+        if video:
+            _need("imageio_ffmpeg", "video", ", or set its video to false")
+        self.video = video
+        place = Path(folder or current())
+        super().__init__(name=name or _name_of(current()), save_dir=place, id=_id_in(place), project=project)
+        del self._wandb_init["anonymous"]  # of which wandb would warn
+
+    @property
+    def experiment(self) -> Any:
+        """The run there; where it cannot begin, the reason is a `ValueError`."""
+        from wandb.errors import Error
+
+        try:
+            return super().experiment
+        except Error as error:
+            reason = str(error).strip().splitlines()[0].rstrip(".")
+            raise ValueError(f"W&B: {reason}; WANDB_MODE=offline needs no account") from error
+
+    @rank_zero_only
+    def log_scores(self, scores: Mapping[str, Any], updates: int) -> None:
+        """Log a finished run's scores: as numbers, which stand in the summary then, and as a table."""
+        import wandb
+
+        rows: list[Iterable[Any]] = [
+            [game, who, of[who]["mean"], *of[who]["interval95"], of[who]["episodes"], of.get("random_adjusted_ratio")]
+            for game, of in games_of(scores).items()
+            for who in ("teacher", "student")
+            if who in of
+        ]
+        columns: list[str | int] = ["game", "who", "score", "low", "high", "episodes", "student's share above random"]
+        logged: dict[str, Any] = {**flat_scores(scores), "scores": wandb.Table(columns, rows)}
+        self.log_metrics(logged, updates)
+        self.experiment.summary["protocol"] = scores["protocol"]
+
+    @rank_zero_only
+    def log_film(self, game: str, path: Path, updates: int) -> None:
+        """Log a video of play."""
+        import wandb
+
+        logged: dict[str, Any] = {f"play/{game}": wandb.Video(str(path), format="mp4")}
+        self.log_metrics(logged, updates)
+
+    @rank_zero_only
+    def end(self) -> None:
+        """Say that nothing more comes."""
+        self.experiment.finish()
+        self._experiment = None
+
+
+@runtime_checkable
+class Filming(Protocol):
+    """A logger that may take videos."""
+
+    video: bool
+    """Whether it does."""
+
+    def log_film(self, game: str, path: Path, updates: int) -> None:
+        """Log a video of play."""
+
+
+def log_config(loggers: Sequence[Logger], config: Mapping[str, Any]) -> None:
+    """Log the whole config of a run, as it was resolved; the run's folder has it anyway.
+
+    Raises:
+        ValueError: where W&B cannot be reached.
+    """
+    for logger in loggers:
+        if not isinstance(logger, Metrics):
+            logger.log_hyperparams(dict(config))
+
+
+def log_end(
+    loggers: Sequence[Logger], scores: Mapping[str, Any], model: Player, data: ReplayDataModule, folder: Path
+) -> None:
+    """Log what a run comes to: its scores, and its play where a logger takes videos.
+
+    Args:
+        loggers: Of the Trainer.
+        scores: What `scores.json` holds.
+        model: The trained module.
+        data: Its data module.
+        folder: The run's folder, where the videos are kept.
+    """
+    for logger in loggers:
+        if hasattr(logger, "log_scores"):
+            logger.log_scores(scores, model.global_step)
+    filming = [logger for logger in loggers if isinstance(logger, Filming) and logger.video]
+    for game in model.games if filming else ():
+        rules = data.eval_rules(game)
+        rules = rules._replace(numbers=(0,), max_frames=min(rules.max_frames, FILM_SECONDS * FRAMES_PER_SECOND))
+        path = folder / f"{game}.mp4"
+        film(_actors(game, model, data), rules, path)
+        for logger in filming:
+            logger.log_film(game, path, model.global_step)
+    for logger in loggers:
+        if isinstance(logger, Wandb):
+            logger.end()
+
+
+def _actors(game: str, model: Player, data: ReplayDataModule) -> list[Actor]:
+    """Put a student beside its teacher; a learning teacher plays alone."""
+    own = greedy_in(model.network.for_game(game))
+    if game not in data.teachers:
+        return [Actor("teacher", own, TEMPERATURE)]
+    temperature = 1.0 if data.teacher_kinds[game] == "policy" else TEMPERATURE
+    return [Actor("teacher", greedy_in(data.teachers[game]), temperature), Actor("student", own, 1.0)]
+
+
+def flat_scores(scores: Mapping[str, Any]) -> dict[str, float]:
+    """Name the numbers of `scores.json`: `student/score`, and `pong/student/score` where there are several games."""
+    found: dict[str, float | None] = {}
+    for game, of in games_of(scores).items():
+        prefix = f"{game}/" if "games" in scores else ""
+        for who in ("teacher", "student"):
+            if who in of:
+                low, high = of[who]["interval95"]
+                numbers = {"score": of[who]["mean"], "score_low": low, "score_high": high}
+                found |= {f"{prefix}{who}/{name}": value for name, value in numbers.items()}
+        found |= {f"{prefix}student/{name}": of.get(name) for name in ("ratio", "random_adjusted_ratio")}
+    found |= {name: value for name, value in scores.items() if name.startswith("geometric_mean")}
+    return {name: float(value) for name, value in found.items() if value is not None and math.isfinite(value)}
+
+
+def _need(package: str, extra: str, more: str = "") -> None:
+    if importlib.util.find_spec(package) is None:
+        raise ValueError(f'{package} is missing; pip install -e ".[{extra}]" installs it{more}')
+
+
+def _name_of(run: Path) -> str:
+    """Name a run by its folder: `compress/0` for runs/compress/0."""
+    parts = run.parts
+    return "/".join(parts[parts.index("runs") + 1 :] if "runs" in parts else parts[-2:])
+
+
+def _id_in(folder: Path) -> str | None:
+    """Find which run a folder was logged as before; None for none, and where W&B's own agent says it."""
+    if "WANDB_RUN_ID" in os.environ:
+        return None
+    names = (re.fullmatch(r"(?:offline-)?run-(\d{8}_\d{6})-(.+)", path.name) for path in (folder / "wandb").glob("*"))
+    before = sorted(name.groups() for name in names if name)
+    return before[-1][1] if before else None

@@ -1,0 +1,240 @@
+"""A sweep's file, in the format of Weights & Biases: its points, and the command line of `fit` for each."""
+
+import difflib
+import importlib.util
+import itertools
+import math
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import yaml
+
+from distill.randomness import generator
+from distill.runs.loggers import flat_scores
+
+METHODS = ("grid", "random", "bayes")
+KEYS = (
+    *("method", "parameters", "command", "name", "metric", "run_cap"),
+    *("description", "project", "entity", "program", "early_terminate"),  # what W&B does with them is not done here
+)
+COMMAND = ("${env}", "${interpreter}", "-m", "distill", "fit")
+DISTRIBUTIONS = ("categorical", "constant", "int_uniform", "uniform", "log_uniform_values", "normal")
+
+Point = dict[str, Any]
+"""A value for each parameter."""
+
+
+class Sweep(NamedTuple):
+    """What a sweep's file says."""
+
+    name: str
+    method: Literal["grid", "random", "bayes"]
+    parameters: dict[str, dict[str, Any]]
+    """By option of `fit`, without dashes: `value`, `values`, or `min` and `max`, and `distribution`."""
+    options: tuple[str, ...]
+    """Of `fit`, with `${args}` where a point's go."""
+    run_cap: int | None
+    """How many runs at most."""
+    content: dict[str, Any]
+    """The whole file."""
+
+    @property
+    def varied(self) -> list[str]:
+        """Name the parameters that differ among points."""
+        return [name for name, of in self.parameters.items() if "value" not in of and len(of.get("values", "..")) > 1]
+
+    def options_of(self, point: Point, more: Sequence[str] = ()) -> list[str]:
+        """Write the options of `fit` for a point, as W&B's agent does.
+
+        Args:
+            point: Whose.
+            more: Options that go before the point's.
+        """
+        args = [*more, *(f"--{name}={value}" for name, value in point.items())]
+        return [part for option in self.options for part in (args if option == "${args}" else [option])]
+
+    def grid(self) -> list[Point]:
+        """List all points of a grid; the last parameter changes fastest."""
+        return [
+            dict(zip(self.parameters, values, strict=True))
+            for values in itertools.product(*(_listed(name, of) for name, of in self.parameters.items()))
+        ]
+
+    def random(self, seed: int) -> Iterator[Point]:
+        """Draw points, each for itself: the third is the third, however many are asked for."""
+        for number in itertools.count():
+            draw = generator(seed, "sweep", number)
+            yield {name: _drawn(name, of, draw) for name, of in self.parameters.items()}
+
+
+def read_sweep(path: Path) -> Sweep:
+    """Read a sweep's file.
+
+    Raises:
+        ValueError: for what is no such file, and for a method, a command or parameters that nothing can be made of.
+    """
+    try:
+        content = yaml.safe_load(path.read_text())
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} cannot be read as a sweep ({str(error).splitlines()[0]})") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} is no sweep; it must have method, parameters and command")
+    for key in content:
+        if key not in KEYS:
+            near = difflib.get_close_matches(str(key), KEYS, n=1)
+            raise ValueError(f"{path}: unknown key {key!r}; " + (f"did you mean {near[0]}?" if near else _one_of(KEYS)))
+    method, run_cap = content.get("method"), content.get("run_cap")
+    if method not in METHODS:
+        raise ValueError(f"{path}: method is {method}; it must be {_one_of(METHODS)}")
+    if run_cap is not None and (not isinstance(run_cap, int) or run_cap < 1):
+        raise ValueError(f"{path}: run_cap is {run_cap}; it must be 1 or more")
+    command = [str(part) for part in content.get("command") or []]
+    options = command[len(COMMAND) :]
+    macros = [part for part in options if part.startswith("${") and part.endswith("}")]
+    if tuple(command[: len(COMMAND)]) != COMMAND or macros != ["${args}"]:
+        raise ValueError(f"{path}: command must be [{', '.join(COMMAND)}, ...options of fit, ${{args}}]")
+    parameters = content.get("parameters")
+    if not isinstance(parameters, dict) or not parameters:
+        raise ValueError(f"{path}: parameters are missing; name one at least")
+    for name, of in parameters.items():
+        _check(path, name, of, method)
+    return Sweep(str(content.get("name") or path.stem), method, parameters, tuple(options), run_cap, content)
+
+
+class Points:
+    """The points of a sweep, in their order; those of a search depend on the scores of the points before."""
+
+    def __init__(self, what: Sweep, count: int | None, seed: int) -> None:
+        self.what = what
+        self.seed = seed
+        self.made: list[Point] = []
+        """So far."""
+        cap = count or what.run_cap
+        if what.method == "grid":
+            self.total = len(what.grid()[:cap])
+        elif cap is None:
+            raise ValueError(f"method {what.method} has no end; give --count, or the file a run_cap")
+        else:
+            self.total = cap
+        if what.method == "bayes":
+            if importlib.util.find_spec("sweeps") is None:
+                raise ValueError("method bayes needs the package sweeps; pip install sweeps installs it")
+            if "name" not in (what.content.get("metric") or {}):
+                raise ValueError("method bayes needs metric.name in the file, such as student/score")
+
+    def known(self) -> list[Point]:
+        """List the points that no score decides."""
+        if self.what.method == "grid":
+            return self.what.grid()[: self.total]
+        if self.what.method == "random":
+            return list(itertools.islice(self.what.random(self.seed), self.total))
+        return [self._suggested([])]
+
+    def resume(self, made: Sequence[Point]) -> None:
+        """Take up the points that were searched before."""
+        if self.what.method == "bayes":
+            self.made = list(made[: self.total])
+
+    def each(self, scores_of: Callable[[int], Mapping[str, Any] | None]) -> Iterator[Point]:
+        """Give all, one after another.
+
+        Args:
+            scores_of: What a point's run scored, by number; None for one that has not ended.
+        """
+        if self.what.method != "bayes":
+            self.made = self.known()
+        for number in range(self.total):
+            if number == len(self.made):
+                self.made.append(self._suggested([scores_of(before) for before in range(number)]))
+            yield self.made[number]
+
+    def _suggested(self, scores: Sequence[Mapping[str, Any] | None]) -> Point:
+        import sweeps
+
+        draw = generator(self.seed, "sweep", len(scores))
+        np.random.seed(int(draw.integers(2**32)))  # noqa: NPY002  # the package draws from these two
+        random.seed(int(draw.integers(2**32)))
+        done = [
+            sweeps.SweepRun(
+                config={name: {"value": value} for name, value in point.items()},
+                state="failed" if of is None else "finished",
+                summaryMetrics={} if of is None else flat_scores(of),
+            )
+            for point, of in zip(self.made, scores, strict=True)
+        ]
+        try:
+            suggestion = sweeps.next_run(dict(self.what.content), done)
+        except Exception as error:  # whatever it cannot take in the file
+            raise ValueError(
+                f"the package sweeps says: {(str(error).splitlines() or [type(error).__name__])[0]}"
+            ) from error
+        found = {name: suggestion.config[name]["value"] for name in self.what.parameters}
+        return {name: value.item() if isinstance(value, np.generic) else value for name, value in found.items()}
+
+
+def _one_of(names: Sequence[str]) -> str:
+    return f"one of {', '.join(names)}"
+
+
+def _check(path: Path, name: str, of: Any, method: str) -> None:
+    if not isinstance(of, dict) or "parameters" in of:
+        raise ValueError(
+            f"{path}: {name} must have value, values, or min and max; an option's name stands in one piece"
+        )
+    if "values" in of and not (isinstance(of["values"], list) and of["values"]):
+        raise ValueError(f"{path}: {name} has no values; name one at least")
+    if method == "bayes":
+        return  # the package `sweeps` says itself what it cannot take
+    kind = _distribution(of)
+    if kind not in DISTRIBUTIONS:
+        raise ValueError(f"{path}: {name} has distribution {kind}; here it must be {_one_of(DISTRIBUTIONS)}")
+    needed = {"categorical": ("values",), "constant": ("value",), "normal": ()}.get(kind, ("min", "max"))
+    if kind != "constant" and any(of.get(key) is None for key in needed):
+        raise ValueError(f"{path}: {name} must have {' and '.join(needed)}")
+    if "min" in needed:
+        low, high = of["min"], of["max"]
+        if not (isinstance(low, int | float) and isinstance(high, int | float) and low <= high):
+            raise ValueError(f"{path}: {name} has min {low} and max {high}; they must be numbers in this order")
+        if kind == "log_uniform_values" and low <= 0:
+            raise ValueError(f"{path}: {name} has min {low}; for {kind} it must be above 0")
+    if method == "grid" and kind not in DISTRIBUTIONS[:3]:
+        raise ValueError(
+            f"{path}: {name} has endlessly many values; a grid needs values, or min and max that are integers"
+        )
+    shares = of.get("probabilities")
+    if shares is not None and (len(shares) != len(of.get("values", ())) or not math.isclose(sum(shares), 1)):
+        raise ValueError(f"{path}: {name} must have a probability for each of its values, 1 together")
+
+
+def _distribution(of: Mapping[str, Any]) -> str:
+    if "distribution" in of:
+        return str(of["distribution"]).removesuffix("_w_probabilities")
+    if "value" in of or "values" in of:
+        return "constant" if "value" in of else "categorical"
+    return "int_uniform" if all(isinstance(of.get(key), int) for key in ("min", "max")) else "uniform"
+
+
+def _listed(name: str, of: Mapping[str, Any]) -> Sequence[Any]:
+    kind = _distribution(of)
+    if kind == "int_uniform":
+        return range(of["min"], of["max"] + 1)
+    return [of["value"]] if kind == "constant" else of["values"]
+
+
+def _drawn(name: str, of: Mapping[str, Any], draw: np.random.Generator) -> Any:
+    kind = _distribution(of)
+    if kind == "constant":
+        return of["value"]
+    if kind == "categorical":
+        return of["values"][int(draw.choice(len(of["values"]), p=of.get("probabilities")))]
+    if kind == "normal":
+        return float(draw.normal(of.get("mu", 0.0), of.get("sigma", 1.0)))
+    low, high = of["min"], of["max"]
+    if kind == "int_uniform":
+        return int(draw.integers(low, high, endpoint=True))
+    if kind == "log_uniform_values":
+        return float(np.exp(draw.uniform(np.log(low), np.log(high))))
+    return float(draw.uniform(low, high))

@@ -1,0 +1,190 @@
+"""`python -m distill sweep FILE`: a sweep's file of Weights & Biases, run here, one run of `fit` after another."""
+
+import importlib.util
+import json
+import os
+import re
+import shlex
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import portalocker
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from distill import checks
+from distill.console import configs
+from distill.console.mistakes import fail
+from distill.console.progress import LINE_SECONDS_VARIABLE
+from distill.files.store import write_atomically
+from distill.runs.folder import LAST, RUN_DIR_VARIABLE, claim
+from distill.runs.process import POLL_SECONDS, Forwarded, Rehearse, Run
+from distill.runs.stopping import Signals, Stopped
+from distill.sweep.file import Point, Points, Sweep, read_sweep
+from distill.sweep.results import Row, as_csv, as_png, print_results, rows_of
+
+INDEX = "sweep.json"
+LINE_SECONDS = 10
+"""How often a run says how far it is."""
+PROGRESS = re.compile(r"\w+ +hour \d")
+"""How such a line begins."""
+
+
+def sweep(
+    file: str,
+    count: int | None = None,
+    seed: int = 0,
+    run_dir: str | None = None,
+    fit_options: Forwarded = (),
+    *,
+    rehearse: Rehearse,
+) -> None:
+    """Run a sweep's file of Weights & Biases here, without an account: one run of `fit` for each point.
+
+    All share one play of their teacher. What they log to Weights & Biases stays here, unless WANDB_MODE says otherwise.
+    The same command with the same `run_dir` goes on where it stopped. It ends with a table, and a figure of the scores.
+
+    Args:
+        file: The sweep's file, or the name of one that comes along, `sweep/temperature`; methods `grid` and `random`,
+            and `bayes` where the package sweeps is installed.
+        count: How many points at most, 1 or more; by default the file's `run_cap`, or the whole grid.
+        seed: Of the points that are drawn, 0 or more.
+        run_dir: Folder of the sweep; default `runs/sweep-<name>/<number>`.
+        fit_options: What comes after `--fit.`, for all runs: `--fit.trainer.max_epochs 3`.
+        rehearse: Checks the options of a run.
+
+    Raises:
+        ValueError: for a file that is no sweep, for a point that `fit` would refuse, and for a folder that is in use.
+    """
+    checks.at_least(0, seed=seed)
+    checks.at_least(1, count=1 if count is None else count)
+    what = read_sweep(Path(configs.find(file)))
+    points = Points(what, count, seed)
+    if "early_terminate" in what.content:
+        print("early_terminate is left to W&B: here every run goes to its end")
+    if "wandb" in " ".join(what.options) and importlib.util.find_spec("wandb") is None:
+        print("wandb is not installed: runs log to their metrics.csv alone")
+        fit_options = [*fit_options, "--trainer.logger=null"]
+    known = points.known()
+    wholes = [rehearse(what.options_of(point, fit_options)) for point in known]
+    begun = run_dir is not None and (Path(run_dir) / INDEX).is_file()
+    folder = claim(f"sweep-{what.name}", run_dir, resuming=begun)
+    os.environ.pop(RUN_DIR_VARIABLE)
+    shared = [] if wholes[0]["data"]["init_args"].get("store") else ["--data.store", str(folder / "hours")]
+    again = ["--run_dir", str(folder), "--seed", str(seed), *(["--count", str(count)] if count else [])]
+    again += [f"--fit.{option[2:]}" if option.startswith("--") else option for option in fit_options]
+    command = f"python -m distill sweep {shlex.join([file, *again])}"
+    failed = {}
+    with _alone(folder):
+        made_as = {"sweep": what.content, "seed": seed, "fit": list(fit_options)}
+        points.resume(_begun(folder, made_as))
+        print(f"run: {folder}", flush=True)
+        try:
+            with Signals():
+                for number, point in enumerate(points.each(lambda number: _scores_in(folder / str(number)))):
+                    if number >= len(known):
+                        rehearse(what.options_of(point, fit_options))
+                    write_atomically(folder / INDEX, _packed({**made_as, "points": points.made}))
+                    run = Run(str(number), folder, what.options_of(point, [*fit_options, *shared]))
+                    differs = " ".join(f"{name}={point[name]}" for name in what.varied or point)
+                    reason = _run(run, f"run {number} of {points.total}: {differs}")
+                    if reason:
+                        failed[number] = reason
+        except Stopped as stop:
+            fail(f"interrupted; go on with: {command}", code=stop.code)
+        _report(what, points.made, folder)
+    for number, reason in failed.items():
+        print(f"run {number} failed: {reason}")
+    if failed:
+        fail(f"failed: {len(failed)} of {points.total} runs, see {folder}/*.log; try again with: {command}", code=1)
+
+
+def _run(run: Run, title: str) -> str:
+    """Let a point's run end, if it has not yet, and show what it says; give the reason where it failed."""
+    if _scores_in(run.folder) is not None:
+        print(f"{title}, finished before", flush=True)
+        return ""
+    begun = run.folder.is_dir()
+    if begun:
+        run.command += ["--ckpt_path", LAST]
+    print(f"{title}{', goes on' if begun else ''}", flush=True)
+    console = Console(stderr=True, highlight=False)
+    live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
+    heard: list[str] = []
+    try:
+        run.start({LINE_SECONDS_VARIABLE: str(LINE_SECONDS), "WANDB_MODE": os.environ.get("WANDB_MODE", "offline")})
+        with live or nullcontext():
+            while True:
+                over = not run.running
+                news = run.news()
+                heard += news
+                for line in filter(PROGRESS.match, news):
+                    if live is None:
+                        console.print(f"run {run.name}: {line}", markup=False, soft_wrap=True)
+                    else:
+                        live.update(Text(f"run {run.name}: {line}"), refresh=True)
+                if over:
+                    break
+                time.sleep(POLL_SECONDS)
+    finally:
+        run.ask_to_stop()
+        run.stop()
+    if not run.code and _scores_in(run.folder) is not None:
+        return ""
+    mistakes = [line.removeprefix("error: ") for line in heard if line.startswith("error: ")]
+    return mistakes[-1] if mistakes else run.last or f"it ended with {run.code}"
+
+
+def _report(what: Sweep, points: Sequence[Point], folder: Path) -> None:
+    """Print the table, and write the figure and its numbers."""
+    rows: list[Row] = []
+    for number, point in enumerate(points):
+        scores = _scores_in(folder / str(number))
+        if scores is not None:
+            rows += rows_of(str(number), point, scores)
+    if not rows:
+        return
+    print_results(f"sweep {what.name}", what.varied, rows)
+    figure = folder / "sweep.png"
+    write_atomically(figure.with_suffix(".csv"), as_csv(rows).encode())
+    write_atomically(figure, as_png(what.name, what.varied, rows, grid=what.method == "grid"))
+    print(f"figure: {figure}, {figure.with_suffix('.csv')}")
+
+
+def _scores_in(run: Path) -> dict[str, Any] | None:
+    try:
+        return json.loads((run / "scores.json").read_text())
+    except FileNotFoundError:
+        return None
+
+
+def _begun(folder: Path, made_as: Mapping[str, Any]) -> list[Point]:
+    """Give the points that the folder's sweep has made before."""
+    index = folder / INDEX
+    if not index.is_file():
+        write_atomically(index, _packed({**made_as, "points": []}))
+        return []
+    found = json.loads(index.read_text())
+    for name, value in json.loads(_packed(made_as)).items():
+        if found.get(name) != value:
+            raise ValueError(f"{folder} was begun with another {name}; give this sweep a new folder")
+    return found["points"]
+
+
+def _packed(content: Mapping[str, Any]) -> bytes:
+    return (json.dumps(content, indent=2, default=str) + "\n").encode()
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keep another process out of a sweep's folder."""
+    with (folder / "lock").open("ab") as lock:
+        try:
+            portalocker.lock(lock, portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING)
+        except portalocker.LockException:
+            raise ValueError(f"another process runs the sweep in {folder}") from None
+        yield

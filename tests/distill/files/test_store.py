@@ -1,0 +1,192 @@
+"""The store: files that are whole or absent, made once, checked, and evicted when nobody holds them."""
+
+import contextlib
+import multiprocessing
+import resource
+import time
+from pathlib import Path
+
+import pytest
+
+from distill.files.store import Store, write_atomically
+
+CONTENT = bytes(range(200)) * 5
+
+
+@pytest.fixture
+def open_store(tmp_path):
+    """Open stores on one folder, which are closed at the end."""
+    opened = []
+
+    def open_(limit_gb: float | None = None) -> Store:
+        opened.append(Store(tmp_path, limit_gb))
+        return opened[-1]
+
+    yield open_
+    for store in opened:
+        store.close()
+
+
+def never() -> bytes:
+    raise AssertionError("made again")
+
+
+def test_a_file_is_made_once(open_store):
+    """What was made is read afterwards, by this store and by another on the same folder."""
+    assert open_store().get("a", lambda: CONTENT) == CONTENT
+    store = open_store()
+    assert store.get("a", never) == CONTENT
+    assert store.get("b", lambda: b"other") == b"other"
+    assert store.get("a", never) == CONTENT
+
+
+@pytest.mark.parametrize("place", [0, 500, 999, 1000, 1031])
+def test_one_flipped_bit_is_noticed(open_store, capsys, place):
+    """A file with one flipped bit, in its content or in its checksum, is named and made again."""
+    store = open_store()
+    store.get("a", lambda: CONTENT)
+    damaged = bytearray(store.path("a").read_bytes())
+    damaged[place] ^= 1
+    store.path("a").write_bytes(damaged)
+    assert store.get("a", lambda: b"anew") == b"anew"
+    assert f"{store.path('a')} is damaged" in capsys.readouterr().err
+    assert store.get("a", never) == b"anew"
+
+
+@pytest.mark.parametrize("length", [0, 1, 31, 32, 600, 1031])
+def test_a_cut_file_is_noticed(open_store, capsys, length):
+    """A file cut short anywhere is named and made again."""
+    store = open_store()
+    store.get("a", lambda: CONTENT)
+    store.path("a").write_bytes(store.path("a").read_bytes()[:length])
+    assert store.get("a", lambda: CONTENT) == CONTENT
+    assert "damaged" in capsys.readouterr().err
+    assert store.get("a", never) == CONTENT
+
+
+def test_nothing_is_left_of_what_could_not_be_made(tmp_path, open_store):
+    """Where making fails, there is no file, and the next one may make it."""
+    store = open_store()
+
+    def fail() -> bytes:
+        raise OSError("no space left")
+
+    with pytest.raises(OSError, match="no space"):
+        store.get("a", fail)
+    assert not list(tmp_path.glob("*.hour"))
+    assert store.get("a", lambda: CONTENT) == CONTENT
+
+
+def test_write(tmp_path):
+    """A file is written with its folder, replaces an older one, is readable by all and leaves nothing beside it."""
+    path = tmp_path / "new" / "file"
+    write_atomically(path, b"old and longer")
+    write_atomically(path, b"new")
+    assert path.read_bytes() == b"new"
+    assert path.stat().st_mode & 0o777 == 0o644
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_target_that_cannot_be_replaced(tmp_path):
+    """Where a folder with content is in the way it stays, and nothing is left beside it."""
+    target = tmp_path / "target"
+    target.mkdir()
+    (target / "content").write_text("old")
+    with pytest.raises(OSError, match="target"):
+        write_atomically(target, b"new")
+    assert list(tmp_path.iterdir()) == [target]
+    assert (target / "content").read_text() == "old"
+
+
+def test_a_write_that_fails_midway(tmp_path):
+    """Where the room runs out the old file stays as it was, and nothing is left beside it."""
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            write_atomically(path, bytes(5000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def fill(store: Store, names: str) -> None:
+    """Make files of 1,032 bytes each, one after the other on the clock of the file system."""
+    for name in names:
+        store.get(name, lambda: CONTENT)
+        time.sleep(0.02)
+
+
+def names(folder: Path) -> str:
+    return "".join(sorted(path.stem for path in folder.glob("*.hour")))
+
+
+def test_the_oldest_unused_go_first(tmp_path, open_store):
+    """Beyond the limit, files go in the order of their last use, and only as many as needed."""
+    store = open_store(4.2e-6)
+    fill(store, "abcd")
+    store.close()
+    fill(store, "a")
+    store.close()
+    fill(store, "ef")
+    assert names(tmp_path) == "adef"
+
+
+def test_a_file_in_use_stays(tmp_path, open_store):
+    """What another run holds, or this one has not released, is not evicted, even if the limit cannot be kept."""
+    other, store = open_store(), open_store(2.2e-6)
+    fill(other, "ab")
+    fill(store, "cd")
+    assert names(tmp_path) == "abcd"
+    other.release("a")
+    store.release("c")
+    fill(store, "e")
+    assert names(tmp_path) == "bde"
+
+
+def make_slowly(folder: Path, made: multiprocessing.Queue, number: int) -> None:
+    def make() -> bytes:
+        made.put(number)
+        time.sleep(0.5)
+        return CONTENT
+
+    with contextlib.closing(Store(folder)) as store:
+        assert store.get("a", make) == CONTENT
+
+
+def test_two_runs_make_a_file_once(tmp_path):
+    """Of several processes that want one file, one makes it while the others wait, and all read the same."""
+    context = multiprocessing.get_context("spawn")
+    made = context.Queue()
+    runs = [context.Process(target=make_slowly, args=(tmp_path, made, number)) for number in range(3)]
+    for run in runs:
+        run.start()
+    for run in runs:
+        run.join()
+    assert [run.exitcode for run in runs] == [0, 0, 0]
+    assert made.get(timeout=5) in range(3)
+    assert made.empty()
+
+
+def hang(folder: Path, made: multiprocessing.Event) -> None:
+    def make() -> bytes:
+        made.set()
+        time.sleep(100)
+        return b""
+
+    Store(folder).get("a", make)
+
+
+def test_a_dead_run_lets_go(tmp_path, open_store):
+    """Whoever waits for a run that is killed makes the file itself."""
+    context = multiprocessing.get_context("spawn")
+    making = context.Event()
+    run = context.Process(target=hang, args=(tmp_path, making))
+    run.start()
+    assert making.wait(30)
+    run.kill()
+    run.join()
+    assert open_store().get("a", lambda: CONTENT) == CONTENT

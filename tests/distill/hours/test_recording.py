@@ -1,0 +1,212 @@
+"""A teacher's hours: played once, found afterwards, the same however they came about."""
+
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+import torch
+
+from distill.files.store import Store
+from distill.hours.hour import Gone, Hour
+from distill.hours.recording import Recording
+from distill.networks import build
+from distill.replay import Memory, Steps
+from distill.rollout import Rules, Unfinished
+from distill.schedule import Schedule
+
+RULES = Rules("breakout", 0, 0, 4, 400, Schedule.of(0.3), 2000)
+
+
+def teacher(seed: int = 0):
+    torch.manual_seed(seed)
+    return build("net3", num_actions=4).requires_grad_(False)
+
+
+@pytest.fixture
+def recording(tmp_path):
+    """Make recordings that are closed at the end."""
+    made = []
+
+    def make(
+        folder: str = "store",
+        rules: Rules = RULES,
+        seed: int = 0,
+        overlap: bool = False,
+        student: int | None = None,
+    ) -> Recording:
+        who = {"teacher": teacher(seed), "student": None if student is None else teacher(student)}
+        store = Store(tmp_path / folder)
+        made.append(Recording(rules, **who, store=store, keep_hours=2, overlap=overlap, num_threads=1))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+def same(one: Steps, other: Steps) -> bool:
+    return all(np.array_equal(getattr(one, field.name), getattr(other, field.name)) for field in fields(Steps))
+
+
+def episodes_of(steps: Steps) -> np.ndarray:
+    """Number the episodes of play that began with these steps, as `play` does."""
+    numbers, begun, now = np.zeros(steps.actions.shape, int), 4, np.arange(4)
+    for row, ended in enumerate(steps.ended):
+        numbers[row] = now
+        now[ended] = begun + np.arange(ended.sum())
+        begun += ended.sum()
+    return numbers
+
+
+def files(folder) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.glob("*.hour")}
+
+
+def test_an_hour_file_gives_back_every_bit(recording):
+    """Reading what was written gives the same arrays, of the same types."""
+    steps = recording().hour(0)
+    stand = Unfinished.fresh(4).after(steps)
+    again = Hour.from_bytes(Hour(steps, stand).to_bytes({"game": "breakout"}))
+    assert same(again.steps, steps)
+    assert all(getattr(again.steps, field.name).dtype == getattr(steps, field.name).dtype for field in fields(Steps))
+    assert again.stand.begun == stand.begun
+    assert again.stand.numbers.tolist() == stand.numbers.tolist()
+    assert [actions.tolist() for actions in again.stand.actions] == [actions.tolist() for actions in stand.actions]
+
+
+def test_hours_are_played_once(recording):
+    """A second recording of the same teacher by the same rules plays nothing and gives the same."""
+    first, second = recording(), recording()
+    hours = [first.hour(hour) for hour in range(3)]
+    assert all(same(second.hour(hour), hours[hour]) for hour in range(3))
+    assert (first.played_hours, second.played_hours) == (3, 0)
+
+
+def test_playing_ahead_changes_nothing(recording, tmp_path):
+    """With overlap, without, and with a new process for each hour, the files are the same, byte for byte."""
+    ahead, stepwise = recording("ahead", overlap=True), recording("stepwise")
+    for hour in range(3):
+        ahead.hour(hour)
+        if hour < 2:
+            ahead.play_ahead(hour + 1)
+        stepwise.hour(hour)
+        recording("restarted").hour(hour)
+    assert len(files(tmp_path / "ahead")) == 3
+    assert files(tmp_path / "ahead") == files(tmp_path / "stepwise") == files(tmp_path / "restarted")
+
+
+@pytest.mark.parametrize(("overlap", "played"), [(True, 2), (False, 1)])
+def test_only_overlap_plays_ahead(recording, overlap, played):
+    """While an hour is being used the next one is played, where that is wanted."""
+    one = recording(overlap=overlap)
+    one.hour(0)
+    one.play_ahead(1)
+    if overlap:
+        one._ahead[1].result()
+    one.close()
+    assert one.played_hours == played
+
+
+def test_missing_and_damaged_hours_are_played_again(recording, tmp_path, capsys):
+    """Where hours are gone or damaged, just these are played, to the same bits."""
+    one = recording()
+    for hour in range(4):
+        one.hour(hour)
+    before = files(tmp_path / "store")
+    one.store.path(one.name(1)).unlink()
+    damaged = one.store.path(one.name(2))
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    again = recording()
+    again.hour(2)
+    again.hour(3)
+    assert again.played_hours == 2
+    assert str(damaged) in capsys.readouterr().err
+    assert files(tmp_path / "store") == before
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"game": "pong"},
+        {"seed": 1},
+        {"rank": 1},
+        {"num_envs": 5},
+        {"hour_steps": 800},
+        {"epsilon": Schedule.of(0.2)},
+        {"epsilon": Schedule.of([(0, 0.3), (1, 0.2)])},
+        {"max_frames": 4000},
+        {"beta": Schedule.of([(0, 1.0), (1, 0.5)])},
+    ],
+)
+def test_the_name_says_what_an_hour_depends_on(recording, change):
+    """Whatever changes play changes every hour's name; another teacher does, too."""
+    rules = replace(RULES, **change)
+    names, others = recording(), recording(rules=rules)
+    assert not {names.name(hour) for hour in range(3)} & {others.name(hour) for hour in range(3)}
+    assert names.name(2) == recording(folder="elsewhere").name(2) != recording(seed=1).name(2)
+
+
+def test_the_newest_hours_are_held(recording):
+    """The files of the remembered hours cannot be evicted, the older ones can."""
+    one = recording()
+    for hour in range(4):
+        one.hour(hour)
+    assert set(one.store._held) == {one.name(2), one.name(3)}
+
+
+def test_closing_stops_play(recording):
+    """Closing does not wait for the hour that is being played."""
+    one = recording(rules=replace(RULES, hour_steps=10_000_000), overlap=True)
+    one._worker.submit(one._get, 0)
+    one.close()
+    assert one.played_hours == 0
+
+
+MIXED = replace(RULES, beta=Schedule.of(0.5), epsilon=Schedule.of(0.0))
+
+
+def test_where_the_student_acts_the_teacher_still_labels(recording):
+    """With beta 0.5 whoever an episode was drawn for acts in all of it; every label is the teacher's."""
+    steps = recording(rules=MIXED, student=1).hour(0)
+    numbers = episodes_of(steps)
+    by_student = np.array([MIXED.student_acts(int(number), 0) for number in numbers.flat]).reshape(numbers.shape)
+    assert 0 < by_student.mean() < 1
+    memory = Memory(len(steps.actions), 4, 4, "breakout")
+    memory.extend(steps)
+    rows = np.stack(np.nonzero(np.ones_like(by_student[4:])))
+    seen = memory._observations(rows[0] + 4, rows[1])
+    labels = torch.from_numpy(steps.labels[4:].reshape(-1, 4))
+    torch.testing.assert_close(teacher(0)(seen), labels, atol=1e-5, rtol=1e-4)
+    chosen = torch.where(torch.from_numpy(by_student[4:].reshape(-1, 1)), teacher(1)(seen), labels).argmax(1)
+    assert (chosen.numpy() == steps.actions[4:].reshape(-1)).mean() > 0.999  # one observation or all at once may round
+
+
+def test_who_acts_is_drawn_by_beta():
+    """Of 1,000 episodes about beta of them are the teacher's (5 standard errors); at 1 all, and by the schedule."""
+    rules = replace(RULES, beta=Schedule.of([(0, 1.0), (2, 0.25)]))
+    shares = [1 - np.mean([rules.student_acts(number, hour) for number in range(1000)]) for hour in range(3)]
+    assert shares[0] == 1
+    assert shares[1] == pytest.approx(0.625, abs=5 * 0.0153)
+    assert shares[2] == pytest.approx(0.25, abs=5 * 0.0137)
+
+
+def test_the_students_weights_are_part_of_the_name(recording):
+    """Hours in which another student acted are others; who goes on with the same finds them again."""
+    one, other = recording(rules=MIXED, student=1), recording(rules=MIXED, student=2)
+    played = [one.hour(hour) for hour in range(2)]
+    assert not same(other.hour(0), played[0])
+    assert other.name(0) != one.name(0)
+    again = recording(rules=MIXED, student=3)
+    again.student_digests |= one.student_digests
+    assert all(same(again.hour(hour), played[hour]) for hour in range(2))
+    assert again.played_hours == 0
+    one.store.path(one.name(1)).unlink()
+    late = recording(rules=MIXED, student=3)
+    late.student_digests |= one.student_digests
+    with pytest.raises(Gone, match="the student's weights that played it"):
+        late.hour(1)
+
+
+def test_where_the_student_acts_no_hour_is_played_ahead(recording):
+    """The student of the next hour is not known yet."""
+    assert not recording(rules=MIXED, student=1, overlap=True).overlap

@@ -1,0 +1,187 @@
+"""`reproduce`: a table's runs one after the other, what has ended skipped, what was interrupted taken up."""
+
+import csv
+import re
+import shlex
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from distill.cli import main
+from distill.files.checkpoint import BEFORE, LAST, read_checkpoint
+from distill.paper import experiments
+from distill.paper.experiments import Plan, cells_of
+from distill.weights import shipped
+
+TINY = [
+    "--fit.config",
+    "conf/debug.yaml",
+    "--fit.model.network",
+    "net5",
+    "--fit.data.max_frames",
+    "400",
+    "--fit.data.eval_episodes",
+    "1",
+]
+
+
+def listed(capsys, *args: str) -> dict[str, str]:
+    """The cells that a dry run prints, and what it says of them."""
+    main(["reproduce", *args, "--dry_run"])
+    return dict(line.split(": ", 1) for line in capsys.readouterr().out.splitlines() if "-seed" in line)
+
+
+def test_every_cell_is_a_run_of_fit(workdir, capsys):
+    """Each config of conf/paper/ and of figure 5 parses with its cell's options: hours, their learning rate, store."""
+    found = listed(capsys, "--hours", "7", "--seeds", "[3]")
+    chosen = (
+        "mse-dqn-pong",
+        "kl-net5-qbert",
+        "kl-dqn-temperature0.1-freeway",
+        "nll-multi3",
+        "dqn-multi3",
+        "kl-multi10",
+    )
+    for name in (*chosen, "online-student"):
+        (command,) = (command for cell, command in found.items() if cell.startswith(f"{name}-"))
+        args = shlex.split(command)[3:]
+        args = [arg for pair in zip(args[1::2], args[2::2], strict=True) if pair[0] != "--run_dir" for arg in pair]
+        if name == "online-student":
+            assert args[args.index("--data.teacher") + 1] == "runs/paper/hours7/online-teacher-seed0"
+            continue
+        with pytest.raises(SystemExit) as stop:
+            main(["fit", *args, "--print_config"])
+        assert stop.value.code in (0, None), name
+        config = yaml.safe_load(capsys.readouterr().out)
+        data, model = config["data"]["init_args"], config["model"]["init_args"]
+        games = [data["game"]] if isinstance(data["game"], str) else data["game"]
+        assert config["trainer"]["max_epochs"] == 7 * len(games)
+        assert config["seed_everything"] == 3
+        if "loss_name" in model:
+            assert data["store"] == "runs/paper/play"
+        if len(games) == 1:
+            assert model["learning_rate"] == [[3.5, 1e-3], [7.0, 5e-5]]
+            assert data["teacher"] == data["game"]
+
+
+def test_a_tables_cells(monkeypatch):
+    """With all teachers there are the paper's cells and ours; a cell of two tables is but one run."""
+    plan = Plan(5, "play", Path("runs"))
+    games = dict.fromkeys(experiments.GAME_NAMES)
+    monkeypatch.setattr(experiments, "shipped", lambda: games)
+    count = {table: len(cells_of(table, plan, [0])[0]) for table in experiments.MAKERS}
+    assert count == {"table1": 12, "tableB1": 50, "tableB2": 3, "table2": 1, "temperature": 16, "figure5": 2}
+    assert len(cells_of("all", plan, [0])[0]) == sum(count.values()) - 4  # temperature 0.01 stands in table 1
+    assert len(cells_of("figure5", plan, [0, 1, 2])[0]) == 4  # one teacher
+    del games["breakout"]
+    cells, missing = cells_of("table1", plan, [0])
+    assert (len(cells), missing) == (9, ["breakout"])
+
+
+@pytest.fixture
+def ended_but_one(write_run, workdir, capsys):
+    """All runs of table 1 but one, as if they had ended; the one that has not."""
+    folder = workdir / "runs" / "paper" / "hours2"
+    *others, last = listed(capsys, "table1", "--hours", "2")
+    for name in others:
+        loss, _, game = name.split("-")[:3]
+        write_run(folder / name, {game: (1.0, 2.0)}, loss=loss, hours=2)
+    return folder / last
+
+
+def test_what_has_ended_is_not_run_again(ended_but_one, workdir, capsys):
+    """The run that is left is run, from nothing where it left no checkpoint; its failure is said, and so is success."""
+    (ended_but_one / "checkpoints").mkdir(parents=True)
+    command = ["reproduce", "table1", "--hours", "2", *TINY]
+    with pytest.raises(SystemExit) as stop:
+        main([*command, "--fit.model.decay", "2"])
+    assert stop.value.code == 1
+    err = capsys.readouterr().err
+    assert "1 of 9 runs failed" in err
+    assert "decay is 2.0; it must be between 0 and 0.9999" in err
+    assert "teachers" not in err
+    main(command)
+    out, err = capsys.readouterr()
+    assert err.count("has ended before") == 8
+    assert re.search(rf"\[9/9\] {ended_but_one.name}: qbert \S+ \(.+\), its teacher", err)
+    assert "left out, for no teacher is shipped: breakout" in out
+    assert (ended_but_one / "student.safetensors").is_file()
+    assert list((workdir / "runs" / "paper" / "play").rglob("*.hour"))
+    assert (ended_but_one.parent / "report" / "report.html").is_file()
+    with (ended_but_one.parent / "report" / "tableB1.csv").open() as file:  # the one that was run is a net5
+        (row,) = (row for row in csv.DictReader(file) if row["runs"])
+    assert row["runs"].endswith(f"/{ended_but_one.name}")
+    assert (row["student"], row["hours"], row["episodes_a_seed"]) == ("net5", "2", "1")
+    assert set(listed(capsys, "table1", "--hours", "2").values()) == {"has ended"}
+
+
+def test_an_interrupted_run_goes_on(ended_but_one, workdir, capsys):
+    """What has begun goes on from its newest whole checkpoint."""
+    ended_but_one.mkdir(parents=True)
+    command = listed(capsys, "table1", "--hours", "2")[ended_but_one.name]
+    assert "--ckpt_path last" in command
+    assert f"--run_dir {ended_but_one.relative_to(workdir)}" in command
+
+
+@pytest.mark.slow
+def test_interrupted_it_says_how_to_go_on(workdir):
+    """Ctrl-C stops the run, which keeps what it learned; the same command then goes on from there, and ends.
+
+    Even from the checkpoint before the last, where the last is gone, and so without losing anything.
+    """
+    command = [sys.executable, "-m", "distill", "reproduce", "table2", "--hours", "3", *TINY[:2]]
+    command += ["--fit.model.network", "multi3", "--fit.trainer.max_epochs"]
+    folder = workdir / "runs" / "paper" / "hours3" / f"kl-multi10-{len(shipped())}games-seed0"
+    with subprocess.Popen([*command, "1000"], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
+        for line in process.stderr:
+            if (folder / "checkpoints" / "last.ckpt").is_file() or "learn hour 3" in line:
+                break
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=90)
+    assert process.returncode == 130
+    assert "the same command goes on from its last checkpoint" in said
+    assert not (folder / "scores.json").exists()
+    assert "resume with" in folder.with_name(f"{folder.name}.log").read_text()
+    last, before = (folder / "checkpoints" / name for name in (LAST, BEFORE))
+    last.replace(before)
+    begun = read_checkpoint(before)["epoch"] + 1  # hours; how many depends on the machine
+    with (folder / "metrics.csv").open() as file:
+        first = next(csv.DictReader(file))
+    again = subprocess.run([*command, str(begun + 1)], capture_output=True, text=True)
+    assert "--ckpt_path last" in again.stderr
+    with (folder / "metrics.csv").open() as file:
+        steps = [int(row["step"]) for row in csv.DictReader(file)]
+    assert steps[0] == int(first["step"])
+    assert steps == sorted(steps)
+    assert (folder / "scores.json").is_file()
+
+
+def test_figure_5_is_a_config_of_online(workdir, capsys):
+    """conf/paper/online.yaml names a teacher's and a student's config that belong together."""
+    with pytest.raises(SystemExit):
+        main(["online", "--config", "conf/paper/online.yaml", "--run_dir", "conf"])
+    assert "conf is not empty" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--hours", "0"], "hours is 0"),
+        (["--seeds", "[]"], "one at least"),
+        (["--seeds", "[1, 1]"], "none twice"),
+        (["tableX"], "'table1', 'tableB1', 'tableB2'"),
+    ],
+)
+def test_mistakes(args, message, workdir, capsys):
+    """One line says what is wrong, and nothing is made."""
+    with pytest.raises(SystemExit) as stop:
+        main(["reproduce", *args])
+    assert stop.value.code == 2
+    err = capsys.readouterr().err
+    assert message in err
+    assert len(err.splitlines()) == 1
+    assert not (workdir / "runs").exists()
