@@ -83,6 +83,13 @@ class DQN(nn.Module):
         """The constructor's `widths`."""
         return self.conv1.out_channels, self.conv2.out_channels, self.conv3.out_channels, self.fc1.out_features
 
+    @property
+    def shape(self) -> str:
+        """What tells networks apart, in words."""
+        widths = [*self.widths, *([] if self.controller is None else [self.controller.out_features])]
+        said = f"layers of {', '.join(map(str, widths))} and {self.num_actions} actions"
+        return said if self.atoms is None else f"{said} of {len(self.atoms)} atoms"
+
     def for_game(self, game: str) -> "DQN":
         """Give the network that plays a game: there is only this one."""
         return self

@@ -15,9 +15,10 @@ from distill import checks
 from distill.atari import num_actions
 from distill.evaluation import Episodes, Summary, score_episodes, summarise
 from distill.guest import Guest
-from distill.networks import TRUNKS, Network, build
+from distill.networks import DQN, TRUNKS, Network, build
 from distill.rollout import Policy, greedy_in
 from distill.schedule import Schedule
+from distill.weights import load_network
 
 
 class Diverged(Exception):
@@ -33,13 +34,21 @@ class Player(L.LightningModule):
         game: ALE name, or several.
         network: A preset of `distill.networks`.
         learning_rate: Above 0; or `(hour, value)` points, linear between.
+        pretrained: What the network begins with: a weight file or checkpoint of one like it, for the same games, or the
+            name of a shipped teacher. None means random weights.
 
     Raises:
-        ValueError: for an unknown game or network, for no game, for a network of one game where there are several, and
-            for a learning rate that is not above 0.
+        ValueError: for an unknown game or network, for no game, for a network of one game where there are several, for
+            a learning rate that is not above 0, and for weights of another network.
     """
 
-    def __init__(self, game: str | list[str], network: str, learning_rate: float | list[tuple[float, float]]) -> None:
+    def __init__(
+        self,
+        game: str | list[str],
+        network: str,
+        learning_rate: float | list[tuple[float, float]],
+        pretrained: str | None = None,
+    ) -> None:
         super().__init__()
         self.save_hyperparameters(logger=False)
         self.automatic_optimization = False
@@ -58,9 +67,22 @@ class Player(L.LightningModule):
             if own is None
             else Guest(own, self.games[0], actions[self.games[0]], learns=True)
         )
+        if pretrained is not None:
+            self._begin_with(pretrained)
         self.scores = nn.ModuleDict({game: CatMetric() for game in self.games})
         self.summaries: dict[str, Summary] = {}
         """Of the last evaluation, by game."""
+
+    def _begin_with(self, source: str) -> None:
+        for game in self.games:
+            ours = self.network.for_game(game)
+            if not isinstance(ours, DQN):
+                raise ValueError(f"pretrained is {source!r}; for a network of one's own it must be null")
+            theirs, _ = load_network(source, game)
+            try:
+                ours.load_state_dict(theirs.state_dict())
+            except RuntimeError:
+                raise ValueError(f"pretrained {source!r} has {theirs.shape}; here it must have {ours.shape}") from None
 
     def forward(self, observations: UInt8[Tensor, "B 4 84 84"], game: str = "") -> Float[Tensor, "B A"]:
         """Map observations of a game to one number per legal action; where there is but one, it need not be named."""

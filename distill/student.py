@@ -35,6 +35,8 @@ class StudentModule(Player):
         learning_rate: Of RMSProp; above 0, or `(hour, value)` points, linear between. The paper says 1e-4 to 1e-3.
         decay: Of RMSProp's mean square; 0 to 0.9999.
         rms_epsilon: Added to RMSProp's root; above 0.
+        pretrained: A weight file or checkpoint that the network begins with, of one like it and for the same games; or
+            the name of a shipped teacher. None means random weights.
     """
 
     def __init__(
@@ -46,8 +48,9 @@ class StudentModule(Player):
         learning_rate: float | list[tuple[float, float]] = 5e-4,
         decay: float = 0.95,
         rms_epsilon: float = 1e-3,
+        pretrained: str | None = None,
     ) -> None:
-        super().__init__(game, network, learning_rate)
+        super().__init__(game, network, learning_rate, pretrained)
         self.save_hyperparameters(logger=False)
         checks.one_of(LOSSES, loss_name=loss_name)
         checks.above_zero(" (the paper's is 0.01)", temperature=temperature)

@@ -44,6 +44,8 @@ class TeacherModule(Player):
             that beats the best so far in the run's folder, for students on the same clock; 1 or more. None keeps none.
         optimizer_epsilon: Added to the root of the squared gradients, above 0. Mnih et al. add 0.01 under the root,
             with gradients summed over a minibatch of 32; to the root, and on their mean, that is about 0.1 / 32.
+        pretrained: A weight file or checkpoint that the network begins with, of one like it and for the same games; or
+            the name of a shipped teacher. None means random weights.
     """
 
     def __init__(
@@ -59,8 +61,9 @@ class TeacherModule(Player):
         learning_rate: float | list[tuple[float, float]] = 2.5e-4,
         optimizer_epsilon: float = 0.1 / 32,
         score_every_hours: int | None = None,
+        pretrained: str | None = None,
     ) -> None:
-        super().__init__(game, network, learning_rate)
+        super().__init__(game, network, learning_rate, pretrained)
         self.save_hyperparameters(logger=False)
         checks.between(0, 1, discount=discount)
         checks.above_zero(optimizer_epsilon=optimizer_epsilon)

@@ -5,8 +5,10 @@ import torch
 from torch.testing import assert_close
 
 from distill.losses import gap_loss, kl_loss, mse_loss, nll_loss
+from distill.networks import build
 from distill.replay import Minibatch
 from distill.student import StudentModule
+from distill.weights import load_network, save_network
 
 
 @pytest.fixture
@@ -52,3 +54,33 @@ def test_bad_arguments_are_refused_with_what_is_allowed(arguments, reason):
 def test_the_game_sets_the_number_of_actions():
     """The network has one output per legal action of the game."""
     assert StudentModule("freeway").network.num_actions == 3
+
+
+def test_a_student_begins_with_the_weights_of_a_file(tmp_path, make_teacher):
+    """`pretrained` takes a file, or a shipped name, and learning goes on from there."""
+    file = make_teacher("pong")
+    student = StudentModule("pong", network="net3", pretrained=file)
+    for name, tensor in load_network(file)[0].state_dict().items():
+        assert torch.equal(tensor, student.network.state_dict()[name])
+    several = build("multi3", num_actions={"freeway": 3, "pong": 6})
+    save_network(tmp_path / "several.safetensors", several, {"game": ["freeway", "pong"]})
+    begun = StudentModule(["pong", "freeway"], network="multi3", pretrained=str(tmp_path / "several.safetensors"))
+    for game in ("pong", "freeway"):
+        for one, other in zip(
+            several.for_game(game).parameters(), begun.network.for_game(game).parameters(), strict=True
+        ):
+            assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ({"network": "net3"}, "has layers of 32, 64, 64, 512 and 6 actions; here .* layers of 16, 16, 16, 64 and 6"),
+        ({"network": "dqn", "game": "breakout"}, "plays pong, not breakout"),
+        ({"network": "dqn", "pretrained": "nowhere"}, "'nowhere' is neither a file nor a shipped teacher"),
+    ],
+)
+def test_weights_of_another_network_are_refused(arguments, reason):
+    """With one line that says what they are, and what they must be."""
+    with pytest.raises(ValueError, match=reason):
+        StudentModule(**{"game": "pong", "pretrained": "pong", **arguments})
