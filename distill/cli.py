@@ -2,6 +2,8 @@
 
 import difflib
 import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 GROUPS = {
     "Learn": {
@@ -60,13 +62,22 @@ def main(args: list[str] | None = None) -> None:
         meant = f"; did you mean {near[0]}?" if near else ""
         print(f"error: there is no command {args[0]}{meant}; commands are {', '.join(known)}", file=sys.stderr)
         sys.exit(2)
-    # Seconds pass while PyTorch and Lightning are imported, which the page above does without.
+    # Seconds pass while PyTorch is imported, and Lightning, where it is needed.
     try:
-        from distill import commands, fit
+        from distill import commands
+
+        if args[0] not in commands.COMMANDS:
+            from distill import fit
     except KeyboardInterrupt:
         sys.exit(130)  # nothing has begun
-    fit.prepare()
     if args[0] in commands.COMMANDS:
-        commands.run(args[0], args[1:], fit.rehearse)
+        commands.run(args[0], args[1:], rehearse)
     else:
         fit.main(args)
+
+
+def rehearse(options: Sequence[str]) -> Mapping[str, Any]:
+    """See `distill.fit.rehearse`."""
+    from distill import fit
+
+    return fit.rehearse(options)

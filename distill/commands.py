@@ -9,6 +9,7 @@ import docstring_parser
 
 from distill.console.arguments import with_found_configs
 from distill.console.mistakes import Parser, fail, one_line
+from distill.console.quiet import quieten
 from distill.runs.process import Forwarded, Rehearse
 
 COMMANDS = {
@@ -39,6 +40,7 @@ def run(name: str, args: list[str], rehearse: Rehearse) -> None:
         args: The rest of the command line.
         rehearse: For a command with an argument of this type.
     """
+    quieten()
     function: Callable[..., Any] = getattr(import_module(f"distill.{COMMANDS[name]}"), name.replace("-", "_"))
     parameters = inspect.signature(function).parameters
     said = docstring_parser.parse(function.__doc__)

@@ -15,8 +15,8 @@ from distill.evaluation import Episodes, Played, random_score, summarise
 from distill.film import Actor, film
 from distill.film import check as check_film
 from distill.onnx_file import load_onnx
-from distill.report import compare, play_with_bar, write_scores
 from distill.rollout import Policy, greedy_in
+from distill.scores import compare, play_with_bar, write_scores
 from distill.starts import Starts
 from distill.weights import load_network, load_teacher
 

@@ -31,7 +31,8 @@ from distill.player import Diverged, Player
 from distill.report import ScoreTable, report
 from distill.runs import loggers
 from distill.runs.checkpoints import Checkpoints, SealedFiles
-from distill.runs.folder import CONFIG, LAST, Metrics, claim, give_back, last_checkpoint
+from distill.runs.folder import CONFIG, LAST, claim, give_back, last_checkpoint
+from distill.runs.loggers import Metrics
 from distill.runs.stopping import Signals, Stopped
 from distill.student import StudentModule
 from distill.teacher import TeacherModule
@@ -41,6 +42,12 @@ FILES_FAIL = (
     *(errno.EIO, errno.ESTALE, errno.ENODEV, errno.ENOTCONN, errno.EMFILE, errno.ENFILE),
 )
 """Reasons why a file cannot be written or read that are neither the user's mistake nor ours."""
+
+
+class FitParser(Parser, LightningArgumentParser):
+    """Lightning's parser, whose mistakes come as one line."""
+
+    options_of = (ReplayDataModule, StudentModule, TeacherModule, L.Trainer)
 
 
 class DistillCLI(LightningCLI):
@@ -241,26 +248,20 @@ def main(args: list[str]) -> None:
             fail("interrupted", code=stop.code)
 
 
-def prepare() -> None:
-    """Set what holds for all parsers of this process."""
-    quieten()
-    Parser.options_of = (ReplayDataModule, StudentModule, TeacherModule, L.Trainer)
-    allow_classes()
-    set_parsing_settings(omegaconf_absolute_to_relative_paths=True)
-
-
 def rehearse(options: Sequence[str]) -> dict[str, Any]:
     """Check options of `fit`, building all but the run; what is wrong with them ends as it would end a run.
 
     Returns:
         The whole config.
     """
-    prepare()
     return run(Rehearsal, ["fit", *options]).config["fit"].as_dict()
 
 
 def run(kind: type[DistillCLI], args: list[str]) -> DistillCLI:
     """Do what a command line of `fit` or `validate` says."""
+    quieten()
+    allow_classes()
+    set_parsing_settings(omegaconf_absolute_to_relative_paths=True)
     args = with_found_configs(with_config_of_checkpoint(with_config_of_run(args)))
     for config in configs_in(args):
         check_keys(config)
@@ -271,7 +272,7 @@ def run(kind: type[DistillCLI], args: list[str]) -> DistillCLI:
         save_config_callback=None,
         trainer_class=L.Trainer,
         trainer_defaults={"num_sanity_val_steps": 0, "enable_model_summary": False, "use_distributed_sampler": False},
-        parser_class=Parser,
+        parser_class=FitParser,
         parser_kwargs={
             "prog": "python -m distill",
             "description": "Policy distillation: train teachers, distil them into students, score both.",

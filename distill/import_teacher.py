@@ -9,8 +9,8 @@ from rich.table import Table
 from distill import checks, protocol
 from distill.evaluation import Episodes, summarise
 from distill.networks import count_parameters
-from distill.report import play_with_bar
 from distill.rollout import greedy_in
+from distill.scores import play_with_bar
 from distill.weights import find, load_network, save_network
 
 SUFFIX = ".safetensors"

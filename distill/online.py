@@ -17,10 +17,9 @@ from rich.table import Table
 from distill.atari import usable_cores
 from distill.best import read_index
 from distill.console.mistakes import fail
-from distill.console.progress import LINE_SECONDS_VARIABLE
 from distill.paper.curves import draw
 from distill.runs.folder import RUN_DIR_VARIABLE, claim
-from distill.runs.process import POLL_SECONDS, Forwarded, Run
+from distill.runs.process import LINE_SECONDS_VARIABLE, POLL_SECONDS, Forwarded, Run
 from distill.runs.stopping import Signals, Stopped
 
 LINE_SECONDS = 5

@@ -1,9 +1,6 @@
-"""Runs -> tables: what a teacher and its student are worth beside each other."""
+"""A run's end: its network as a file, and what teacher and student are worth beside each other."""
 
-import json
-import math
 import time
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,27 +8,16 @@ import lightning as L
 import numpy as np
 import torch
 from lightning.pytorch.trainer.states import TrainerFn
-from rich.console import Console
-from rich.progress import Progress
-from rich.table import Table
 
 from distill.atari import action_names
 from distill.best import rounded
 from distill.data import ReplayDataModule
-from distill.evaluation import (
-    Episodes,
-    Played,
-    geometric_mean,
-    play_episodes,
-    random_adjusted_ratio,
-    random_score,
-    summarise,
-)
-from distill.files.store import write_atomically
+from distill.evaluation import random_score, summarise
 from distill.guest import Guest
 from distill.networks import DQN, count_parameters
 from distill.player import Player
-from distill.rollout import Policy, device_of, greedy_in
+from distill.rollout import device_of, greedy_in
+from distill.scores import compare, means_of, play_with_bar, print_games, print_table, write_scores
 from distill.weights import save_network
 
 
@@ -59,32 +45,6 @@ def facts(network: DQN | Guest, file: Path | None) -> dict[str, Any]:
     }
 
 
-def compare(student: float, teacher: float, random: float) -> dict[str, float | None]:
-    """Say what the student's score is of the teacher's; None where a quotient means nothing.
-
-    Args:
-        student: Its mean score.
-        teacher: Its teacher's.
-        random: A random player's.
-    """
-    adjusted = random_adjusted_ratio(student, teacher, random)
-    return {
-        "random": random,
-        "ratio": student / teacher if teacher > 0 else None,
-        "random_adjusted_ratio": None if math.isnan(adjusted) else adjusted,
-    }
-
-
-def write_scores(path: Path, scores: dict[str, Any]) -> None:
-    """Write `scores.json`."""
-    write_atomically(path, (json.dumps(scores, indent=2) + "\n").encode())
-
-
-def games_of(scores: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """Take out of what `scores.json` holds what it says of each game."""
-    return dict(scores["games"]) if "games" in scores else {scores["game"]: scores}
-
-
 def scores_of(model: Player, data: ReplayDataModule) -> dict[str, dict[str, Any]]:
     """Collect each game's scores: the student's of the last evaluation, beside its teacher's.
 
@@ -107,14 +67,6 @@ def scores_of(model: Player, data: ReplayDataModule) -> dict[str, dict[str, Any]
             **compare(own.mean, teacher.mean, random_score(rules)),
         }
     return found
-
-
-def means_of(scores: dict[str, dict[str, Any]]) -> dict[str, float | None]:
-    """Take geometric means over games of the student's shares of its teachers' scores."""
-    return {
-        f"geometric_mean_{name}": geometric_mean([of.get(name) for of in scores.values()])
-        for name in ("ratio", "random_adjusted_ratio")
-    }
 
 
 class ScoreTable(L.Callback):
@@ -191,63 +143,3 @@ def report(model: Player, data: ReplayDataModule, folder: Path) -> dict[str, Any
         print(f"{whole['parameters']:,} parameters, {file.stat().st_size / 1e6:.1f} MB")
     write_scores(folder / "scores.json", whole)
     return whole
-
-
-def play_with_bar(policy: Policy, rules: Episodes, title: str) -> Played:
-    """Play episodes, showing how many episodes have ended."""
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(title, total=len(rules.numbers))
-        return play_episodes(policy, rules, lambda: bar.advance(task))
-
-
-def print_table(scores: dict[str, Any]) -> None:
-    """Print the networks of `scores` side by side."""
-    names = [name for name in ("teacher", "student") if name in scores]
-    table = Table(title=f"{scores['game']}: {scores['protocol']}")
-    table.add_column("")
-    for name in names:
-        table.add_column(name, justify="right")
-    rows: dict[str, Callable[[dict[str, Any]], str]] = {
-        "parameters": lambda of: f"{of['parameters']:,}",
-        "file": lambda of: "-" if of["file_bytes"] is None else f"{of['file_bytes'] / 1e6:.2f} MB",
-        "forward, 1 observation": lambda of: f"{of['latency_ms']:.2f} ms",
-        "score": lambda of: f"{of['mean']:.1f}",
-        "95% interval": lambda of: "{:.1f} to {:.1f}".format(*of["interval95"]),
-        "episodes": lambda of: str(of["episodes"]),
-    }
-    for row, show in rows.items():
-        table.add_row(row, *(show(scores[name]) for name in names))
-    if "random_adjusted_ratio" in scores:
-        table.add_row("student's share of the teacher's score", "", _percent(scores["ratio"]))
-        table.add_row(f"the same, above random ({scores['random']:g})", "", _percent(scores["random_adjusted_ratio"]))
-    Console(highlight=False).print(table)
-
-
-def print_games(title: str, scores: dict[str, dict[str, Any]]) -> None:
-    """Print several games' scores, a row a game."""
-    taught = "student" in next(iter(scores.values()))
-    table = Table(title=title)
-    table.add_column("game", no_wrap=True)
-    for column in (
-        ("teacher", "student", "95% interval", "ratio", "above random") if taught else ("score", "95% interval")
-    ):
-        table.add_column(column, justify="right")
-    for game, of in scores.items():
-        own = of["student" if taught else "teacher"]
-        row = [_score(own["mean"]), " to ".join(map(_score, own["interval95"]))]
-        if taught:
-            row = [_score(of["teacher"]["mean"]), *row, _percent(of["ratio"]), _percent(of["random_adjusted_ratio"])]
-        table.add_row(game, *row)
-    if taught:
-        table.add_section()
-        table.add_row("geometric mean", "", "", "", *map(_percent, means_of(scores).values()))
-    Console(highlight=False).print(table)
-
-
-def _score(points: float) -> str:
-    return f"{points:.1f}" if abs(points) < 1000 else f"{points:,.0f}"
-
-
-def _percent(share: float | None) -> str:
-    return "-" if share is None else f"{share:.1%}"

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import NoReturn
 
 import yaml
-from jsonargparse import set_parsing_settings
-from lightning.fabric.utilities.rank_zero import rank_zero_only
-from lightning.pytorch.cli import LightningArgumentParser
+from jsonargparse import ArgumentParser, set_parsing_settings
 from omegaconf import OmegaConf
+
+from distill.runs.process import rank
 
 _NOISE = re.compile(
     r"Does not validate against any of the Union|Subtypes: |Errors:$|Given value|Expected a <class 'NoneType'>"
@@ -24,7 +24,7 @@ _DENIED = re.compile(r"Importing '([\w.]+)' is not allowed, denied by .*? to all
 
 def fail(message: str, code: int = 2) -> NoReturn:
     """Print one line, and exit."""
-    if getattr(rank_zero_only, "rank", 0) == 0:  # Lightning sets it on the function
+    if rank() == 0:
         print(f"error: {message}", file=sys.stderr)
     sys.exit(code)
 
@@ -70,7 +70,7 @@ def check_keys(config: str) -> None:
         pass  # the parser says it better
 
 
-class Parser(LightningArgumentParser):
+class Parser(ArgumentParser):
     """A parser whose mistakes come as one line, without the usage of 400 options before it."""
 
     options_of: tuple[type, ...] = ()

@@ -12,11 +12,10 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from distill.data import ReplayDataModule
 from distill.player import Player
+from distill.runs.process import LINE_SECONDS_VARIABLE
 
 LINE_SECONDS = 30.0
 """How often a line is printed where there is no terminal to draw a bar on."""
-LINE_SECONDS_VARIABLE = "DISTILL_LINE_SECONDS"
-"""Asks for another number."""
 
 
 class PlayScore(L.Callback):

@@ -11,13 +11,12 @@ from rich.console import Console
 
 from distill import checks
 from distill.console.mistakes import fail
-from distill.console.progress import LINE_SECONDS_VARIABLE
 from distill.paper.experiments import Cell, Plan, TableName, cells_of
 from distill.paper.page import interval, points
 from distill.paper.report import report
 from distill.paper.results import is_online, read_results
 from distill.runs.folder import LAST
-from distill.runs.process import POLL_SECONDS, Forwarded, Run
+from distill.runs.process import LINE_SECONDS_VARIABLE, POLL_SECONDS, Forwarded, Run
 from distill.runs.stopping import Signals, Stopped
 
 PROGRESS = ("play", "learn")

@@ -13,7 +13,7 @@ from safetensors import safe_open
 from distill.best import FOLDER, INDEX
 from distill.evaluation import random_adjusted_ratio
 from distill.files.packing import HEADER
-from distill.report import games_of
+from distill.scores import games_of
 
 STUDENT = "distill.student.StudentModule"
 TEACHER = "distill.teacher.TeacherModule"

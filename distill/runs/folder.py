@@ -1,18 +1,11 @@
 """A run's folder: `runs/<name>/<number>`, claimed before anything is written and given back if nothing was."""
 
-import csv
-import io
 import os
 import sys
 from pathlib import Path
-from typing import Any
-
-from lightning.fabric.loggers.logger import rank_zero_experiment
-from lightning.fabric.utilities.rank_zero import rank_zero_only
-from lightning.pytorch.loggers import CSVLogger
 
 from distill.files.checkpoint import newest
-from distill.files.store import write_atomically
+from distill.runs.process import rank
 
 RUN_DIR_VARIABLE = "DISTILL_RUN_DIR"
 """Tells the processes that a Trainer starts which folder the first one claimed."""
@@ -35,13 +28,12 @@ def claim(name: str, run_dir: str | None, *, resuming: bool) -> Path:
     Raises:
         ValueError: where `run_dir` is a file or not empty, and without one where others started all processes.
     """
-    rank = getattr(rank_zero_only, "rank", 0)  # Lightning sets it on the function
-    if rank != 0 and RUN_DIR_VARIABLE in os.environ:
+    if rank() != 0 and RUN_DIR_VARIABLE in os.environ:
         return Path(os.environ[RUN_DIR_VARIABLE])
     if any(int(os.environ.get(name, 1)) > 1 for name in PROCESSES_VARIABLES):
         if run_dir is None:
             raise ValueError("run_dir is not given; processes that torchrun or srun starts cannot agree on a folder")
-        if rank != 0:
+        if rank() != 0:
             return Path(run_dir)
     folder = _number(Path("runs") / name) if run_dir is None else _named(Path(run_dir), resuming)
     os.environ[RUN_DIR_VARIABLE] = str(folder.absolute())
@@ -73,65 +65,6 @@ def give_back(folder: Path) -> None:
         if place == Path(".") or not place.is_dir() or any(place.iterdir()):
             return
         place.rmdir()
-
-
-class Metrics(CSVLogger):
-    """Metrics as CSV in a run's folder; where a run goes on, what it had written before stays.
-
-    Args:
-        folder: Of the run.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder, name="", version="")
-        self._experiment: _Rows | None = None  # type: ignore[assignment]  # Lightning's would not put rows back
-        self._file = folder / "metrics.csv"
-        self._before = list(csv.DictReader(self._file.read_text().splitlines())) if self._file.is_file() else []
-
-    @property
-    @rank_zero_experiment
-    def experiment(self) -> "_Rows":
-        """What holds the rows."""
-        self._experiment = self._experiment or _Rows(self._file)
-        return self._experiment
-
-    @rank_zero_only
-    def log_metrics(self, metrics: dict[str, Any], step: int | None = None) -> None:
-        """Log; the first time, put back what was written before: up to that step, and at it up to these metrics."""
-        for row in self._before:
-            had = {name: value for name, value in row.items() if value}
-            at = int(had.pop("step"))
-            if step is not None and (at > step or (at == step and set(had) & set(metrics))):
-                break  # from here on all is logged again
-            self.experiment.log_metrics(had, at)
-        self._before.clear()
-        super().log_metrics(metrics, step)
-
-
-class _Rows:
-    """All rows of a file, which is only ever replaced whole."""
-
-    def __init__(self, file: Path) -> None:
-        self._file = file
-        self._rows: list[dict[str, Any]] = []
-        self._saved = 0
-
-    def log_hparams(self, params: dict[str, Any]) -> None:
-        """The run's config says it all."""
-
-    def log_metrics(self, metrics: dict[str, Any], step: int) -> None:
-        """Add a row."""
-        self._rows.append({**metrics, "step": step})
-
-    def save(self) -> None:
-        """Write the file, if there is news."""
-        if len(self._rows) > self._saved:
-            text = io.StringIO()
-            writer = csv.DictWriter(text, sorted(set().union(*self._rows)), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(self._rows)
-            write_atomically(self._file, text.getvalue().encode())
-            self._saved = len(self._rows)
 
 
 def _number(parent: Path) -> Path:

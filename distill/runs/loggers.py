@@ -1,10 +1,11 @@
-"""Where a run's curves go beside `metrics.csv`: TensorBoard, Weights & Biases.
+"""Where a run's curves go: `metrics.csv`, and TensorBoard and Weights & Biases beside it.
 
 Their x-axis is the number of updates taken. Whoever logs to a run's end beside curves has `log_scores` and `log_film`.
 """
 
+import csv
 import importlib.util
-import math
+import io
 import os
 import re
 from argparse import Namespace
@@ -13,18 +14,79 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import yaml
+from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.fabric.utilities.rank_zero import rank_zero_only
-from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 
 from distill.data import ReplayDataModule
+from distill.files.store import write_atomically
 from distill.film import FRAMES_PER_SECOND, Actor, film
 from distill.player import Player
 from distill.protocol import TEMPERATURE
-from distill.report import games_of
 from distill.rollout import greedy_in
-from distill.runs.folder import Metrics, current
+from distill.runs.folder import current
+from distill.scores import flat_scores, games_of
 
 FILM_SECONDS = 30
+
+
+class Metrics(CSVLogger):
+    """Metrics as CSV in a run's folder; where a run goes on, what it had written before stays.
+
+    Args:
+        folder: Of the run.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, name="", version="")
+        self._experiment: _Rows | None = None  # type: ignore[assignment]  # Lightning's would not put rows back
+        self._file = folder / "metrics.csv"
+        self._before = list(csv.DictReader(self._file.read_text().splitlines())) if self._file.is_file() else []
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> "_Rows":
+        """What holds the rows."""
+        self._experiment = self._experiment or _Rows(self._file)
+        return self._experiment
+
+    @rank_zero_only
+    def log_metrics(self, metrics: dict[str, Any], step: int | None = None) -> None:
+        """Log; the first time, put back what was written before: up to that step, and at it up to these metrics."""
+        for row in self._before:
+            had = {name: value for name, value in row.items() if value}
+            at = int(had.pop("step"))
+            if step is not None and (at > step or (at == step and set(had) & set(metrics))):
+                break  # from here on all is logged again
+            self.experiment.log_metrics(had, at)
+        self._before.clear()
+        super().log_metrics(metrics, step)
+
+
+class _Rows:
+    """All rows of a file, which is only ever replaced whole."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._rows: list[dict[str, Any]] = []
+        self._saved = 0
+
+    def log_hparams(self, params: dict[str, Any]) -> None:
+        """The run's config says it all."""
+
+    def log_metrics(self, metrics: dict[str, Any], step: int) -> None:
+        """Add a row."""
+        self._rows.append({**metrics, "step": step})
+
+    def save(self) -> None:
+        """Write the file, if there is news."""
+        if len(self._rows) > self._saved:
+            text = io.StringIO()
+            writer = csv.DictWriter(text, sorted(set().union(*self._rows)), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(self._rows)
+            write_atomically(self._file, text.getvalue().encode())
+            self._saved = len(self._rows)
 
 
 class TensorBoard(TensorBoardLogger):
@@ -183,21 +245,6 @@ def _actors(game: str, model: Player, data: ReplayDataModule) -> list[Actor]:
         return [Actor("teacher", own, TEMPERATURE)]
     temperature = 1.0 if data.teacher_kinds[game] == "policy" else TEMPERATURE
     return [Actor("teacher", greedy_in(data.teachers[game]), temperature), Actor("student", own, 1.0)]
-
-
-def flat_scores(scores: Mapping[str, Any]) -> dict[str, float]:
-    """Name the numbers of `scores.json`: `student/score`, and `pong/student/score` where there are several games."""
-    found: dict[str, float | None] = {}
-    for game, of in games_of(scores).items():
-        prefix = f"{game}/" if "games" in scores else ""
-        for who in ("teacher", "student"):
-            if who in of:
-                low, high = of[who]["interval95"]
-                numbers = {"score": of[who]["mean"], "score_low": low, "score_high": high}
-                found |= {f"{prefix}{who}/{name}": value for name, value in numbers.items()}
-        found |= {f"{prefix}student/{name}": of.get(name) for name in ("ratio", "random_adjusted_ratio")}
-    found |= {name: value for name, value in scores.items() if name.startswith("geometric_mean")}
-    return {name: float(value) for name, value in found.items() if value is not None and math.isfinite(value)}
 
 
 def _need(package: str, extra: str, more: str = "") -> None:

@@ -12,10 +12,18 @@ Forwarded = Sequence[str]
 Rehearse = Callable[[Sequence[str]], Mapping[str, Any]]
 """Checks options of `fit` as a run would, without one, and returns the whole config."""
 
+LINE_SECONDS_VARIABLE = "DISTILL_LINE_SECONDS"
+"""Tells a run how often to say how far it is, where there is no terminal to draw a bar on."""
+RANK_VARIABLES = ("RANK", "LOCAL_RANK", "SLURM_PROCID")
 POLL_SECONDS = 0.2
 """How often one looks at a run."""
 PATIENCE_SECONDS = 30
 """How long a run may take to stop when it is asked to."""
+
+
+def rank() -> int:
+    """Say which of its run's processes this is, as torchrun, srun or the Trainer that started it says."""
+    return int(next((os.environ[name] for name in RANK_VARIABLES if name in os.environ), 0))
 
 
 class Run:

@@ -13,7 +13,7 @@ import numpy as np
 import yaml
 
 from distill.randomness import generator
-from distill.runs.loggers import flat_scores
+from distill.scores import flat_scores
 
 METHODS = ("grid", "random", "bayes")
 KEYS = (

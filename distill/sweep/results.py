@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from distill.paper.figures import DOTS_PER_INCH, LIGHT
-from distill.report import games_of
+from distill.scores import games_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -19,10 +19,9 @@ from rich.text import Text
 from distill import checks
 from distill.console import configs
 from distill.console.mistakes import fail
-from distill.console.progress import LINE_SECONDS_VARIABLE
 from distill.files.store import write_atomically
 from distill.runs.folder import LAST, RUN_DIR_VARIABLE, claim
-from distill.runs.process import POLL_SECONDS, Forwarded, Rehearse, Run
+from distill.runs.process import LINE_SECONDS_VARIABLE, POLL_SECONDS, Forwarded, Rehearse, Run
 from distill.runs.stopping import Signals, Stopped
 from distill.sweep.file import Point, Points, Sweep, read_sweep
 from distill.sweep.results import Row, as_csv, as_png, print_results, rows_of

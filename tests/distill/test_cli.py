@@ -139,6 +139,16 @@ def test_the_page_of_help_fits_a_screen_and_names_every_command(capsys):
         assert f" {name} " in shown.splitlines()[0]
 
 
+def test_what_needs_no_trainer_does_not_wait_for_lightning():
+    """Lightning takes as long to import as all else; `bench` alone of the other commands needs it."""
+    modules = [f"distill.{module}" for name, module in COMMANDS.items() if name != "bench"]
+    program = (
+        f"import sys, importlib; [importlib.import_module(m) for m in {modules}]; print('lightning' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    assert done.stdout == "False\n"
+
+
 @pytest.mark.parametrize(
     ("args", "reason"),
     [

@@ -15,7 +15,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from distill.best import BestNetworks, rounded
 from distill.cli import main
 from distill.networks import build
-from distill.runs.loggers import flat_scores
+from distill.scores import flat_scores
 
 CONF = Path(__file__).parents[3] / "conf"
 WANDB = ["--config", "conf/logger/wandb.yaml"]
