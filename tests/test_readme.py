@@ -16,6 +16,7 @@ from distill.cli import main
 from distill.evaluation import geometric_mean, random_adjusted_ratio
 from distill.human.play_log import LogWriter
 from distill.paper.curves import unsteadiness
+from distill.weights import shipped
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -50,6 +51,20 @@ def test_the_first_table_is_what_was_measured(seed):
     assert "| " + " | ".join(row) + " |" in README.splitlines()
     assert student["episodes"] == 30
     assert share >= 0.95
+
+
+@pytest.mark.parametrize("game", shipped())
+def test_the_teachers_table_is_what_was_measured(game):
+    """A row of the teachers' table is what the run wrote, and says so where the score is short of its mark."""
+    folder = ROOT / "distill" / "teachers"
+    score = json.loads((folder / f"{game}.json").read_text())["teacher"]
+    rows = [line.strip("| ").split(" | ") for line in (folder / "README.md").read_text().splitlines() if "|" in line]
+    (row,) = [row for row in rows if row[0] == game]
+    assert row[1] == "{:,.1f} ({:,.1f} to {:,.1f})".format(score["mean"], *score["interval95"])
+    assert score["episodes"] == 30
+    short = score["mean"] < float(row[2].split()[0].replace(",", ""))
+    assert short == row[2].endswith("missed")
+    assert {f"{game}.csv", f"{game}.yaml"} <= {path.name for path in folder.iterdir()}
 
 
 def test_the_table_of_several_games_is_what_was_measured():
