@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter
 from typing import NamedTuple
 
+from distill.evaluation import geometric_mean
 from distill.paper.published import GAME_NAMES, TABLE_1, TABLE_2, TABLE_B1, TABLE_B2, PaperTable
 from distill.paper.results import STUDENT, TEACHER, Experiment, Pooled, Result, pool
 from distill.protocol import TEMPERATURE
@@ -134,3 +135,20 @@ def common_games(cells: Cells, measure: Callable[[Pooled], float | None] = SHARE
     columns = [of for of in cells.values() if of]
     games = dict.fromkeys([*GAME_NAMES, *(game for of in columns for game in of)])
     return [game for game in games if all(game in of and (measure(of[game]) or 0) > 0 for of in columns)]
+
+
+def mean_of(
+    of: dict[str, Pooled], games: Sequence[str], measure: Callable[[Pooled], float | None] = SHARE
+) -> float | None:
+    """Take the geometric mean of a column's shares over games; None where it lacks one of them."""
+    return geometric_mean([measure(of[game]) for game in games]) if games and set(games) <= set(of) else None
+
+
+def papers_mean(paper: PaperTable, column: str, games: Sequence[str]) -> float | None:
+    """Take the geometric mean that the paper prints, or that of what it prints; None where a game is missing."""
+    of = paper.cells.get(column, {})
+    if not games or not set(games) <= set(of):
+        return None
+    if column in paper.geometric_means and set(games) == set(of):
+        return paper.geometric_means[column] / 100
+    return geometric_mean([of[game].percent / 100 for game in games])

@@ -4,22 +4,22 @@ import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from distill.evaluation import geometric_mean
-from distill.paper.figures import Draw, Point, bars, lines
+from distill.paper.charts import shares_chart, sizes_chart, temperatures_chart
 from distill.paper.layouts import (
     ABOVE_RANDOM,
     LAYOUTS,
     NOTHING_PRINTED,
-    SHARE,
     Cells,
     Layout,
     cells_of,
     common_games,
+    mean_of,
+    papers_mean,
     temperature_layouts,
 )
 from distill.paper.page import DASH, Grid, Section, interval, percent, points
-from distill.paper.published import DQN_SCORES, GAME_NAMES, SIZES_PERCENT, TABLE_B1, PaperTable
-from distill.paper.results import Pooled, Result
+from distill.paper.published import DQN_SCORES, GAME_NAMES
+from distill.paper.results import Result
 
 
 def sections_of(results: Sequence[Result]) -> tuple[list[Section], list[str]]:
@@ -56,9 +56,9 @@ def _section(layout: Layout, cells: Cells, with_full: Cells) -> Section:
     printed = {game for of in paper.cells.values() for game in of}
     games = [game for game in GAME_NAMES if game in played | printed]
     games += sorted(played - set(games))
-    draw = _curve(cells, with_full) if layout.name == "tableB1" else _bars(layout, cells, games)
+    draw = sizes_chart(cells, with_full) if layout.name == "tableB1" else shares_chart(layout, cells, games)
     if paper is NOTHING_PRINTED:
-        draw = _temperatures(layout, cells)
+        draw = temperatures_chart(layout, cells)
     return Section(
         layout.name,
         layout.title,
@@ -103,15 +103,15 @@ def _list(parts: Iterable[str], between: str = "; ") -> str:
 def _order(layout: Layout, cells: Cells) -> str:
     """Say which column is above which, by geometric means over the games that all have."""
     games = common_games(cells)
-    means = {column: _mean(of, games) for column, of in cells.items() if of and games}
+    means = {column: mean_of(of, games) for column, of in cells.items() if of and games}
     said = "There is no game in which every student has a share above 0, so there is no mean to compare."
     if means:
         said = f"Geometric mean over {_names(games, cells)}, ours: {_ranked(layout, means)}"
-        theirs = {column: _paper_mean(layout.paper, column, games) for column in means}
+        theirs = {column: papers_mean(layout.paper, column, games) for column in means}
         theirs = {column: mean for column, mean in theirs.items() if mean is not None}
         said += f"; the paper's, same games: {_ranked(layout, theirs)}." if theirs else "."
     above = common_games(cells, ABOVE_RANDOM)
-    means = {column: _mean(of, above, ABOVE_RANDOM) for column, of in cells.items() if of and above}
+    means = {column: mean_of(of, above, ABOVE_RANDOM) for column, of in cells.items() if of and above}
     return said + (f" Ours above random, over {_names(above, cells)}: {_ranked(layout, means)}." if means else "")
 
 
@@ -128,21 +128,6 @@ def _names(games: Sequence[str], cells: Cells) -> str:
         return _list((GAME_NAMES.get(game, game) for game in games), ", ")
     named = _list((GAME_NAMES.get(game, game) for game in sorted(without)), ", ")
     return f"{len(games)} games" + (f" (not {named})" if without else "")
-
-
-def _paper_mean(paper: PaperTable, column: str, games: Sequence[str]) -> float | None:
-    of = paper.cells.get(column, {})
-    if not games or not set(games) <= set(of):
-        return None
-    if column in paper.geometric_means and set(games) == set(of):
-        return paper.geometric_means[column] / 100
-    return geometric_mean([of[game].percent / 100 for game in games])
-
-
-def _mean(
-    of: dict[str, Pooled], games: Sequence[str], measure: Callable[[Pooled], float | None] = SHARE
-) -> float | None:
-    return geometric_mean([measure(of[game]) for game in games]) if games and set(games) <= set(of) else None
 
 
 def _shares(layout: Layout, cells: Cells, games: Sequence[str]) -> Grid:
@@ -170,11 +155,13 @@ def _shares(layout: Layout, cells: Cells, games: Sequence[str]) -> Grid:
     if common:
         name = f"mean of {'all ' if len(common) == len(games) else ''}{len(common)}"
         means.append(
-            row(name, lambda of: percent(_mean(cells[of], common)), lambda of: percent(_paper_mean(paper, of, common)))
+            row(
+                name, lambda of: percent(mean_of(cells[of], common)), lambda of: percent(papers_mean(paper, of, common))
+            )
         )
     if beside and common != printed:
         name = f"mean of {'all ' if len(printed) == len(games) else ''}{len(printed)}"
-        means.append(row(name, lambda of: DASH, lambda of: percent(_paper_mean(paper, of, printed))))
+        means.append(row(name, lambda of: DASH, lambda of: percent(papers_mean(paper, of, printed))))
     headings = [name for heading in layout.columns.values() for name in ((heading, "paper") if beside else (heading,))]
     return Grid("Shares of the teachers' scores; means are geometric", ("game", *headings), rows + means, len(means))
 
@@ -233,74 +220,3 @@ def _rows(layout: Layout, cells: Cells, games: Sequence[str]) -> list[dict[str, 
         for printed in [layout.paper.cells.get(column, {}).get(game)]
         if cell or printed
     ]
-
-
-def _point(cell: Pooled | None) -> Point | None:
-    if cell is None or cell.share is None or cell.share_interval is None:
-        return None
-    low, high = cell.share_interval
-    return Point(cell.share * 100, (low * 100, high * 100))
-
-
-def _bars(layout: Layout, cells: Cells, games: Sequence[str]) -> Draw:
-    common = common_games(cells)
-    names = [GAME_NAMES.get(game, game) for game in games] + ([f"mean of {len(common)}"] if common else [])
-    ours, theirs = {}, {}
-    for column, heading in layout.columns.items():
-        of = layout.paper.cells.get(column, {})
-        ours[heading] = [_point(cells[column].get(game)) for game in games]
-        theirs[heading] = [of[game].percent if game in of else None for game in games]
-        if common:
-            mean, printed = _mean(cells[column], common), _paper_mean(layout.paper, column, common)
-            ours[heading].append(Point(mean * 100) if mean else None)
-            theirs[heading].append(printed and printed * 100)
-    return bars(names, ours, theirs, layout.title)
-
-
-def _curve(cells: Cells, with_full: Cells) -> Draw:
-    """Draw figure 3: shares of the score against shares of the parameters."""
-    by_game: dict[str, dict[float, Point]] = {}
-    sizes: dict[str, list[float]] = {}
-    for column, of in with_full.items():
-        for game, cell in of.items():
-            result = cell.results[0]
-            assert result.teacher_parameters is not None  # which only a learning teacher's run does not say
-            size = 100 * result.parameters / result.teacher_parameters
-            sizes.setdefault(column, []).append(size)
-            if point := _point(cell):
-                by_game.setdefault(GAME_NAMES.get(game, game), {})[size] = point
-    games = common_games(cells)
-    mean = {}
-    if len(games) > 1:
-        for column, of in with_full.items():
-            if share := _mean(of, games):
-                mean[sum(sizes[column]) / len(sizes[column])] = Point(share * 100)
-    printed = {SIZES_PERCENT[column]: percent for column, percent in TABLE_B1.geometric_means.items()}
-    ticks = {100: "100", 25.3: "25", 6.7: "7", 3.7: "4", 1: "1", 0.3: "0.3"}
-    low = min((size for of in sizes.values() for size in of), default=3) * 0.9
-    return lines(
-        by_game,
-        mean,
-        printed,
-        title="Figure 3: smaller students, by KL",
-        xlabel="% of the teacher's parameters",
-        ticks={at: name for at, name in ticks.items() if at >= min(low, 3.5)},
-    )
-
-
-def _temperatures(layout: Layout, cells: Cells) -> Draw:
-    by_game: dict[str, dict[float, Point]] = {}
-    for column, of in cells.items():
-        for game, cell in of.items():
-            if point := _point(cell):
-                by_game.setdefault(GAME_NAMES.get(game, game), {})[float(column)] = point
-    games = common_games(cells)
-    means = {float(column): _mean(of, games) for column, of in cells.items()}
-    return lines(
-        by_game,
-        {at: Point(mean * 100) for at, mean in means.items() if mean and len(games) > 1},
-        {},
-        title=layout.title,
-        xlabel="temperature of the teacher's softmax",
-        ticks={float(column): column for column in layout.columns},
-    )
