@@ -6,6 +6,7 @@ from torch.testing import assert_close
 
 from distill.replay import Transitions
 from distill.teacher import TeacherModule
+from distill.weights import load_network
 
 
 def rows(rewards, ended=None, lost_life=None):
@@ -42,6 +43,15 @@ def test_double_values_the_learning_networks_choice():
     values = teacher.target(batch.following)
     assert (chosen != values.argmax(1)).any()
     assert_close(teacher.targets(batch), 0.9 * values[torch.arange(8), chosen])
+
+
+def test_a_pretrained_teacher_begins_with_equal_networks(make_teacher):
+    """What is learned and what gives the targets both begin with the file's weights."""
+    file = make_teacher("pong")
+    teacher = TeacherModule("pong", network="net3", pretrained=file)
+    for name, tensor in load_network(file)[0].state_dict().items():
+        assert torch.equal(tensor, teacher.network.state_dict()[name])
+        assert torch.equal(tensor, teacher.target.state_dict()[name])
 
 
 def test_a_teacher_can_be_turned_to_float64():
