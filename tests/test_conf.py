@@ -51,16 +51,13 @@ def test_a_config_opens_with_its_command(path):
 
 
 def test_a_shipped_teachers_config_is_complete(workdir, capsys):
-    """Beside each shipped teacher is the config that made it, which parses as it is; its command says so."""
-    table = (ROOT / "distill" / "teachers" / "README.md").read_text()
+    """Beside each shipped teacher is the config that made it, which parses as it is."""
     for game, path in shipped().items():
         with pytest.raises(SystemExit) as stop:
             main(["fit", "--config", str(path.with_suffix(".yaml")), "--print_config"])
         assert stop.value.code in (0, None), path
         config = yaml.safe_load(capsys.readouterr().out)
         assert config["data"]["init_args"]["game"] == game
-        mean = json.loads(path.with_suffix(".json").read_text())["teacher"]["mean"]
-        assert f"| {game} | {mean:.1f} (" in table
 
 
 def test_every_other_config_is_an_overlay_of_these(workdir):

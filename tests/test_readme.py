@@ -16,7 +16,7 @@ from distill.cli import main
 from distill.evaluation import geometric_mean, random_adjusted_ratio
 from distill.human.play_log import LogWriter
 from distill.paper.curves import unsteadiness
-from distill.weights import shipped
+from distill.weights import load_network, shipped
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -64,6 +64,7 @@ def test_the_teachers_table_is_what_was_measured(game):
     assert score["episodes"] == 30
     short = score["mean"] < float(row[2].split()[0].replace(",", ""))
     assert short == row[2].endswith("missed")
+    assert load_network(game)[1]["score"]["mean"] == score["mean"]
     assert {f"{game}.csv", f"{game}.yaml"} <= {path.name for path in folder.iterdir()}
 
 
