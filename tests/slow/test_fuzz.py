@@ -7,7 +7,9 @@ had written them so: they may be read where they still make sense.
 """
 
 import collections
+import io
 import json
+from contextlib import redirect_stderr
 
 import cramjam
 import numpy as np
@@ -113,7 +115,7 @@ def hour_file():
 
 @cases(3000)
 @given(damage=DAMAGE, within=st.booleans())
-def test_hour_files(hour_file, tmp_path_factory, capfd, damage, within):
+def test_hour_files(hour_file, tmp_path_factory, damage, within):
     """A damaged hour is made again; one that was sealed again is refused, or has all its parts."""
     if within:
         refused("hour file", lambda: Hour.from_bytes(unseal(seal(repacked(hour_file, damage)))), sealed_again=True)
@@ -121,9 +123,11 @@ def test_hour_files(hour_file, tmp_path_factory, capfd, damage, within):
     store, made = Store(tmp_path_factory.getbasetemp() / "fuzzed"), []
     store.folder.mkdir(exist_ok=True)
     store.path("hour").write_bytes(content := damaged(seal(hour_file), damage))
-    found = store.get("hour", lambda: made.append(1) or hour_file, Hour.from_bytes)
+    with redirect_stderr(io.StringIO()) as said:
+        found = store.get("hour", lambda: made.append(1) or hour_file, Hour.from_bytes)
     store.close()
     assert made or content == seal(hour_file)
+    assert bool(made) == ("is damaged" in said.getvalue())
     assert (found.stand.begun, len(found.steps)) == (5, 6)
     COUNTED["hour file made again"] += bool(made)
 
