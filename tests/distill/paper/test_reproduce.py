@@ -135,6 +135,7 @@ def test_interrupted_it_says_how_to_go_on(workdir):
     Even from the checkpoint before the last, where the last is gone, and so without losing anything.
     """
     command = [sys.executable, "-m", "distill", "reproduce", "table2", "--hours", "3", *TINY[:2]]
+    command += ["--fit.data.game", "{freeway: freeway, pong: pong}"]  # two of the table's games do
     command += ["--fit.model.network", "multi3", "--fit.trainer.max_epochs"]
     folder = workdir / "runs" / "paper" / "hours3" / f"kl-multi10-{len(shipped())}games-seed0"
     with subprocess.Popen([*command, "1000"], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
