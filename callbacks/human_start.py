@@ -1,6 +1,9 @@
 """`HumanStartEvaluation`: the paper's evaluation, from starts that a person reached, while a student learns."""
 
+from contextlib import closing
+
 import lightning as L
+import numpy as np
 import torch
 from torchmetrics import MeanMetric
 
@@ -8,6 +11,7 @@ from distill import checks, protocol
 from distill.data import ReplayDataModule
 from distill.evaluation import Episodes, score_episodes
 from distill.guest import Guest
+from distill.handover import HandedOver
 from distill.networks import DQN
 from distill.player import Player
 from distill.rollout import greedy_in
@@ -47,8 +51,10 @@ class HumanStartEvaluation(L.Callback):
         self.teacher_score: float | None = None
 
     def check_run(self, model: Player) -> None:
-        """Refuse starts of another game; the command line asks before the run begins."""
+        """Refuse starts of another game, or that lead elsewhere; the command line asks before the run begins."""
         self.starts.check_game(*model.games)
+        with closing(HandedOver(self.starts, range(len(self.starts.starts)), max_frames=self.max_frames)) as games:
+            games.rebuild(np.zeros(games.num_envs, np.int64), [np.zeros(0, np.int64)] * games.num_envs)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Score the network, if an evaluation is due."""

@@ -14,9 +14,11 @@ import portalocker
 import torch
 from torch import nn
 
+from distill import checks
 from distill.evaluation import Summary
 from distill.files.store import write_atomically
-from distill.guest import Guest, Scores
+from distill.guest import Guest, Scores, name_of
+from distill.losses import KINDS
 from distill.networks import DQN
 from distill.weights import digest, find, load_network, load_teacher, save_network
 
@@ -96,6 +98,10 @@ def _checksum(content: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
+class Taken(ValueError):
+    """A folder is another run's."""
+
+
 class BestNetworks:
     """The writer of a run's index; there is but one at a time.
 
@@ -108,7 +114,7 @@ class BestNetworks:
         updates: That the run has taken, at its beginning 0.
 
     Raises:
-        ValueError: where another process writes, and for a new run in the folder of an old one.
+        Taken: where another process writes, and for a new run in the folder of an old one.
     """
 
     def __init__(self, run: Path, game: str, updates: int) -> None:
@@ -119,11 +125,11 @@ class BestNetworks:
             portalocker.lock(self._lock, portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING)
         except portalocker.LockException:
             self._lock.close()
-            raise ValueError(f"another run is writing {self.folder}; give this one a folder of its own") from None
+            raise Taken(f"another run is writing {self.folder}; give this one a folder of its own") from None
         found = read_index(run)
         if found is not None and (found.game != game or (updates == 0 and found.hours > 0)):
             self._lock.close()
-            raise ValueError(f"{self.folder} is of another run; give this one a folder of its own")
+            raise Taken(f"{self.folder} is of another run; give this one a folder of its own")
         self.index = found or Index(game, 0, False, (), ())
 
     def is_new(self, hours: int) -> bool:
@@ -154,9 +160,15 @@ class BestNetworks:
         self._replace(self.index._replace(hours=hours, entries=(*self.index.entries, entry), scores=scores))
         return True
 
+    def begin(self) -> None:
+        """Say that the teacher learns, perhaps on, after it had ended."""
+        if self.index.ended:
+            self._replace(self.index._replace(ended=False))
+
     def end(self) -> None:
         """Say that the teacher learns no more."""
-        self._replace(self.index._replace(ended=True))
+        if not self.index.ended:
+            self._replace(self.index._replace(ended=True))
 
     def close(self) -> None:
         """Let another process write."""
@@ -189,7 +201,7 @@ class Playing(NamedTuple):
     file: Path | None
     """Where it was read from; None of a guest."""
     kind: str
-    """`values`; or `policy`, whose outputs are logits."""
+    """One of `distill.losses.KINDS`."""
 
 
 def load_playing(source: str | Scores, game: str, num_actions: int) -> Playing:
@@ -197,7 +209,8 @@ def load_playing(source: str | Scores, game: str, num_actions: int) -> Playing:
 
     Args:
         source: As for `distill.weights.load_teacher`; or the folder of a teacher's run that keeps its best networks, of
-            which this is then the first; or a module or function, as for `distill.guest.Guest`.
+            which this is then the first; or a module or function, as for `distill.guest.Guest`, which gives values
+            unless its attribute `kind` is `policy`.
         game: ALE name.
         num_actions: How many the network must have.
 
@@ -205,7 +218,9 @@ def load_playing(source: str | Scores, game: str, num_actions: int) -> Playing:
         ValueError: as `distill.weights.load_teacher` and `distill.guest.Guest`, and for a folder without an index.
     """
     if not isinstance(source, str):
-        return Playing(Guest(source, game, num_actions), None, "values")
+        kind = getattr(source, "kind", "values")
+        checks.one_of(KINDS, **{f"kind of {name_of(source)}": kind})
+        return Playing(Guest(source, game, num_actions), None, kind)
     run = Path(source)
     if not run.is_dir():
         network, header = load_teacher(source, game, num_actions)

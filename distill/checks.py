@@ -1,5 +1,6 @@
 """Arguments refused in one line: what is wrong, and what is allowed. Each raises a `ValueError`."""
 
+import os
 from collections.abc import Iterable
 
 
@@ -36,3 +37,10 @@ def multiple(name: str, value: int, of: str, unit: int) -> None:
     """Refuse what is no multiple of a unit."""
     if value % unit:
         raise ValueError(f"{name} is {value}; it must be a multiple of {of}, {unit}")
+
+
+def not_read(name: str, written: str | os.PathLike[str] | None, *read: str | os.PathLike[str] | None) -> None:
+    """Refuse to write over what is read."""
+    for path in read:
+        if written and path and os.path.exists(written) and os.path.exists(path) and os.path.samefile(written, path):
+            raise ValueError(f"{name} is {written}, which is what is read; give another file")

@@ -73,6 +73,8 @@ def run(name: str, args: list[str], rehearse: Rehearse) -> None:
         function(*alone, **given, **forwarded, **ours)
     except ValueError as error:
         fail(one_line(str(error)))
+    except OSError as error:
+        fail(str(error), code=1)
     except KeyboardInterrupt:
         fail("interrupted", code=130)
 
@@ -82,14 +84,20 @@ def divide(args: Sequence[str], prefix: str) -> tuple[list[str], list[str]]:
 
     Args:
         args: All of it.
-        prefix: Such as `--teacher.`; the options lose it: `--teacher.data.seed 1` is `--data.seed 1`.
+        prefix: Such as `--teacher.`; the options lose it: `--teacher.data.seed 1` is `--data.seed 1`. A value may stand
+            in a word of its own.
     """
     kept: list[str] = []
     others: list[str] = []
-    at = kept
+    wants_value = False
     for arg in args:
-        if arg.startswith("--"):
-            at = others if arg.startswith(prefix) else kept
-            arg = "--" + arg.removeprefix(prefix) if at is others else arg
-        at.append(arg)
+        if arg.startswith(prefix):
+            others.append("--" + arg.removeprefix(prefix))
+            wants_value = "=" not in arg
+        elif wants_value and not arg.startswith("--"):
+            others.append(arg)
+            wants_value = False
+        else:
+            kept.append(arg)
+            wants_value = False
     return kept, others

@@ -48,7 +48,8 @@ class ReplayDataModule(L.LightningDataModule):
         teacher: Of one game: a shipped teacher's name; a weight file, of this project or of a library that
             `distill.foreign` knows; or the folder of a teacher's run that keeps its best networks, of which this is the
             first. From Python also a module or function that maps uint8 observations `[N, 4, 84, 84]` to a number for
-            each legal action, see `distill.guest`. None lets the trained module play.
+            each legal action, see `distill.guest`: its value or, where the attribute `kind` is `policy`, its logit.
+            None lets the trained module play.
         seed: The run's seed, 0 or more.
         hour_steps: Steps an hour over all environments; a multiple of `num_envs` times `refills_per_hour`.
         updates_per_hour: Updates an hour; a multiple of `block_updates`.
@@ -145,6 +146,13 @@ class ReplayDataModule(L.LightningDataModule):
         checks.multiple("updates_per_hour", updates_per_hour, "block_updates", block_updates)
         checks.multiple("blocks of an hour", updates_per_hour // block_updates, "refills_per_hour", refills_per_hour)
         checks.multiple("warmup_steps", warmup_steps, "num_envs", num_envs)
+        played = warmup_steps + hour_steps // refills_per_hour
+        least, ahead = min(played, int(memory_hours * hour_steps)) // num_envs, 0 if taught else n_steps
+        if least <= ahead:
+            raise ValueError(
+                f"the first refill leaves {least} steps of each environment in the memory; it must be above "
+                f"{ahead}, by warmup_steps, hour_steps or memory_hours"
+            )
         self.games = tuple(sources)
         self.seed = seed
         self.hour_steps = hour_steps
@@ -191,14 +199,14 @@ class ReplayDataModule(L.LightningDataModule):
         return data
 
     @property
-    def _run(self) -> L.Trainer:
+    def _fit_trainer(self) -> L.Trainer:
         assert self.trainer is not None, "only a Trainer sets up this module, and plays by it"
         return self.trainer
 
     @property
     def _player(self) -> Player:
         """The module that is trained."""
-        module = self._run.lightning_module
+        module = self._fit_trainer.lightning_module
         assert isinstance(module, Player)
         return module
 
@@ -210,10 +218,10 @@ class ReplayDataModule(L.LightningDataModule):
         self.experiences = {game: Experience(self._rules(game), self.memory_hours) for game in self.games}
         if not self.teachers:
             return
-        device = self._run.strategy.root_device
+        device = self._fit_trainer.strategy.root_device
         division = divide_cores(usable_cores(), on_gpu=device.type != "cpu", overlap=self.overlap)
         torch.set_num_threads(min(torch.get_num_threads(), division.learn_threads))
-        folder = Path(self.store or Path(self._run.default_root_dir) / "hours")
+        folder = Path(self.store or Path(self._fit_trainer.default_root_dir) / "hours")
         for game, experience in self.experiences.items():
             experience.record(
                 self.teachers[game].to(device),
@@ -270,16 +278,19 @@ class ReplayDataModule(L.LightningDataModule):
         rngs = {game: generator(self.seed, "minibatch", game, self._rank, hour) for game in self.games}
         updates_per_step = self.blocks_per_hour * self.block_updates / self.hour_steps
         memories = {game: experience.memory for game, experience in self.experiences.items()}
-        whose = turns(memories, self.interleave, generator(self.seed, "turn", hour), updates_per_step)
+        whose = turns(memories, self.interleave, generator(self.seed, "turn", hour), updates_per_step, hour)
         blocks_per_refill = self.blocks_per_hour // self.refills_per_hour
         for block in range(self.blocks_per_hour):
             if block % blocks_per_refill == 0:
-                self.refill(hour * self.refills_per_hour + block // blocks_per_refill, in_the_midst=learned_blocks > 0)
+                number = hour * self.refills_per_hour + block // blocks_per_refill
+                self.refill(number, resuming_mid_hour=learned_blocks > 0)
             games = tuple(itertools.islice(whose, self.block_updates))
             rows = {game: games.count(game) * self.batch_size for game in sorted(set(games))}
+            # For networks that draw, as one with dropout does.
+            torch.manual_seed(int(generator(self.seed, "torch", self._rank, hour, block).integers(2**63)))
             if block < learned_blocks:
                 for game, count in rows.items():
-                    memories[game].pass_over(rngs[game], count, 0 if self.teachers else self.n_steps)
+                    memories[game].skip(rngs[game], count, 0 if self.teachers else self.n_steps)
             elif self.teachers:
                 drawn = {game: memories[game].minibatch(rngs[game], count) for game, count in rows.items()}
                 yield Block(drawn, games, self.batch_size)
@@ -288,53 +299,54 @@ class ReplayDataModule(L.LightningDataModule):
                 done = {game: memories[game].transitions(rngs[game], count, n_steps) for game, count in rows.items()}
                 yield Block(done, games, self.batch_size)
 
-    def refill(self, number: int, *, in_the_midst: bool = False) -> None:
+    def refill(self, number: int, *, resuming_mid_hour: bool = False) -> None:
         """Add an hour of a teacher's play, or a piece of an hour of the trained module's, to the memory of a game.
 
-        Where a run goes on in the midst, the teachers' hours before it come first.
+        Where a run goes on, the teachers' hours that belong in the memory come first.
 
         Args:
             number: Of the refill, counted from the run's beginning, from 0; the games take turns.
-            in_the_midst: Whether the run goes on within the hour, and part of it has been played.
+            resuming_mid_hour: Whether a run goes on within the hour, part of which was played before.
         """
         if not self.teachers:
-            self._play_on(number, in_the_midst)
+            self._play_on(number, resuming_mid_hour)
             return
         for place, experience in enumerate(self.experiences.values()):
-            for hour in experience.due((number - place) // len(self.games) + 1):
-                experience.remember(experience.teachers_play.hour(hour, lambda done: self._tell(done, self.hour_steps)))
+            for hour in experience.take_due((number - place) // len(self.games) + 1):
+                steps = experience.teachers_play.hour(hour, lambda done: self._tell(done, self.hour_steps))
+                experience.remember(steps, hour)
         turn, place = divmod(number + 1, len(self.games))
-        if number + 1 != self._run.max_epochs:
+        if number + 1 != self._fit_trainer.max_epochs:
             self.experiences[self.games[place]].teachers_play.play_ahead(turn)
 
     def change_teacher(self, hour: int, teacher: DQN, file: Path, *, forget: bool) -> None:
         """Have a teacher from another file play the only game from an hour on; perhaps forget what was before."""
         (game,) = self.games
-        self.teachers[game] = teacher.to(self._run.strategy.root_device)
+        self.teachers[game] = teacher.to(self._fit_trainer.strategy.root_device)
         self.teacher_files[game] = file
         self.teacher_summaries.clear()
         self.experiences[game].teachers_play.change_teacher(hour, teacher)
         if forget:
             self.experiences[game].forget(hour)
 
-    def _play_on(self, number: int, in_the_midst: bool) -> None:
-        kept_in = getattr(self._run.checkpoint_callback, "dirpath", None)  # Lightning's has one, and so has ours
+    def _play_on(self, number: int, resuming_mid_hour: bool) -> None:
+        kept = self._fit_trainer.checkpoint_callback is not None  # else nothing would ever go on from these files
         for place, (game, experience) in enumerate(self.experiences.items()):
-            if experience.self_play is None:
+            if experience.own_play is None:
                 experience.play_itself(
                     self._player.policy(game),
-                    Path(kept_in).parent / "play" if kept_in else None,
+                    Path(self._fit_trainer.default_root_dir) / "play" if kept else None,
                     new=number <= place,
-                    in_the_midst=in_the_midst,
+                    resuming_mid_hour=resuming_mid_hour,
                     num_threads=self.num_threads or usable_cores(),
                 )
             elif number % self.refills_per_hour == 0:
-                experience.self_play.begin_hour()
+                experience.own_play.begin_hour()
         experience = self.experiences[self.games[number % len(self.games)]]
-        assert experience.self_play is not None  # since the loop above
-        warmup_steps = 0 if experience.self_play.played_steps else self.warmup_steps
+        assert experience.own_play is not None  # since the loop above
+        warmup_steps = 0 if experience.own_play.played_steps else self.warmup_steps
         steps = warmup_steps + self.hour_steps // self.refills_per_hour
-        experience.remember(experience.self_play.steps(steps, self._tell))
+        experience.remember(experience.own_play.steps(steps, self._tell))
 
     def _rules(self, game: str) -> Rules:
         return Rules(
@@ -362,6 +374,6 @@ class _Hour(IterableDataset[Learned]):
     def __iter__(self) -> Iterator[Learned]:
         # A generator, which asks for epoch and block when its first block is wanted: where a run goes on, Lightning
         # makes the iterator while it still counts the last epoch of the checkpoint as not completed.
-        trainer = self.data._run
+        trainer = self.data._fit_trainer
         learned_blocks = trainer.fit_loop.epoch_loop.batch_progress.current.ready
         yield from self.data.hour(trainer.current_epoch, learned_blocks)

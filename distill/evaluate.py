@@ -12,7 +12,7 @@ from rich.table import Table
 from distill import checks, protocol
 from distill.atari import num_actions
 from distill.evaluation import Episodes, Played, random_score, summarise
-from distill.film import Actor, film
+from distill.film import Actor, film, temperature_of
 from distill.film import check as check_film
 from distill.onnx_file import load_onnx
 from distill.rollout import Policy, greedy_in
@@ -54,13 +54,15 @@ def evaluate(
         teacher: Whom to compare with: as `weights`; plays the same episodes.
         json: A file for the figures.
         video: A file for the first episode, `.mp4`; beside a teacher, both play it. Under the frames are the actions'
-            probabilities: the softmax of a student's outputs, and of a teacher's values divided by 0.01.
+            probabilities: the softmax of logits, as a student has them, and of a teacher's values divided by 0.01.
     """
     checks.between(0, 1, epsilon=epsilon, sticky=sticky)
     checks.at_least(1, max_frames=max_frames, episodes=1 if episodes is None else episodes)
     checks.at_least(0, seed=seed)
     dtype = torch.float32 if precision == "32-true" else torch.bfloat16
     policy, game, temperature = player_of(weights, game, dtype)
+    for option, path in {"json": json, "video": video}.items():
+        checks.not_read(option, path, weights, teacher, starts)
     begin = None if starts == "noop" else Starts.load(starts, game)
     number = episodes or (protocol.EVAL_EPISODES if begin is None else len(begin.starts))
     rules = Episodes(game, tuple(range(number)), seed, epsilon, max_frames, sticky, begin)
@@ -86,7 +88,7 @@ def evaluate(
     if video is not None:
         actors = [Actor(Path(weights).name, policy, temperature)]
         if other is not None:
-            actors = [Actor("teacher", other, others_temperature), Actor("student", policy, 1.0)]
+            actors = [Actor("teacher", other, others_temperature), Actor("student", policy, temperature)]
         film(actors, rules, Path(video))
 
 
@@ -105,16 +107,10 @@ def player_of(weights: str, game: str | None, dtype: torch.dtype) -> tuple[Polic
         if dtype != torch.float32:
             raise ValueError(f"{weights} computes in float32; precision must be 32-true")
         policy, header = load_onnx(Path(weights), game)
-        return policy, header["game"], temperature_of(header)
+        return policy, header["game"], temperature_of(header.get("kind", "values"))
     header = load_network(weights, game)[1]
     network, _ = load_teacher(weights, header["game"], num_actions(header["game"]))
-    return greedy_in(network, dtype), header["game"], temperature_of(header)
-
-
-def temperature_of(header: dict[str, Any]) -> float:
-    """Give 1 for a policy or a network that was taught, whose outputs are logits, and the paper's for values."""
-    logits = header.get("kind") == "policy" or (header.get("trained") or {}).get("teacher")
-    return 1.0 if logits else protocol.TEMPERATURE
+    return greedy_in(network, dtype), header["game"], temperature_of(header.get("kind", "values"))
 
 
 def facts(played: Played) -> dict[str, Any]:

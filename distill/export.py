@@ -15,6 +15,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from distill import checks
 from distill.atari import action_names
 from distill.evaluation import Episodes, games_for, steps_of
 from distill.files.packing import HEADER
@@ -58,8 +59,7 @@ def export(
     path = Path(out or name + SUFFIXES[format])
     if path.suffix != SUFFIXES[format]:
         raise ValueError(f"out is {path}; as {format} it must end in {SUFFIXES[format]}")
-    if path.exists() and path.samefile(source):
-        raise ValueError(f"out is {path}, which is what is exported; give another file")
+    checks.not_read("out", path, source)
     content = packed(network, described(network, header), format)
     rows = [Row("network", network, content, format)]
     if other is not None:

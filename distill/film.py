@@ -12,7 +12,7 @@ from jaxtyping import Float, Float32, UInt8
 
 from distill.atari import Cartridge, action_names, legal_actions
 from distill.evaluation import Episodes, games_for, steps_of
-from distill.protocol import FRAMES_PER_STEP
+from distill.protocol import FRAMES_PER_STEP, TEMPERATURE
 from distill.rollout import Policy
 
 FRAMES_PER_SECOND = 60
@@ -40,6 +40,15 @@ class Actor(NamedTuple):
     policy: Policy
     temperature: float
     """Divides its outputs, of which the softmax is shown: 1 for logits, the paper's 0.01 for a DQN's values."""
+
+
+def temperature_of(kind: str) -> float:
+    """Give what outputs are divided by, to show probabilities.
+
+    Args:
+        kind: Of the outputs, one of `distill.losses.KINDS`.
+    """
+    return 1.0 if kind == "policy" else TEMPERATURE
 
 
 class Shot(NamedTuple):

@@ -7,6 +7,7 @@ each mistake, and a folder for each run.
 import errno
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCL
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.strategies import DDPStrategy
 
+from distill.best import Taken
 from distill.console.arguments import configs_in, with_config_of_checkpoint, with_config_of_run, with_found_configs
 from distill.console.mistakes import Parser, allow_classes, check_keys, fail, one_line
 from distill.console.progress import HourBar, PlayScore
@@ -31,8 +33,9 @@ from distill.player import Diverged, Player
 from distill.report import ScoreTable, report
 from distill.runs import loggers
 from distill.runs.checkpoints import Checkpoints, SealedFiles
-from distill.runs.folder import CONFIG, LAST, claim, give_back, last_checkpoint
+from distill.runs.folder import CONFIG, LAST, alone_in, claim, give_back, last_checkpoint
 from distill.runs.loggers import Metrics
+from distill.runs.process import rank
 from distill.runs.stopping import Signals, Stopped
 from distill.student import StudentModule
 from distill.teacher import TeacherModule
@@ -42,6 +45,10 @@ FILES_FAIL = (
     *(errno.EIO, errno.ESTALE, errno.ENODEV, errno.ENOTCONN, errno.EMFILE, errno.ENFILE),
 )
 """Reasons why a file cannot be written or read that are neither the user's mistake nor ours."""
+
+
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
+"""In which weights are float32."""
 
 
 class FitParser(Parser, LightningArgumentParser):
@@ -55,6 +62,7 @@ class DistillCLI(LightningCLI):
 
     run_dir: Path
     signals: Signals
+    until_its_end: ExitStack
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
@@ -118,14 +126,24 @@ class DistillCLI(LightningCLI):
                 hours = config.trainer.max_epochs
                 if hours is not None and hours < 1 and hours != -1:
                     fail(f"trainer.max_epochs is {hours}; it must be 1 simulated hour or more, or -1 for no end")
+                if config.trainer.max_steps != -1:
+                    fail(
+                        f"trainer.max_steps is {config.trainer.max_steps}; it must be -1: a run learns whole simulated "
+                        "hours, as many as trainer.max_epochs says"
+                    )
                 name = Path(config.config[0].relative).stem if config.get("config") else "fit"
                 self.run_dir = self.claim(name, config.run_dir, resuming=resuming)
+            elif config.ckpt_path is None and config.model.init_args.get("pretrained") is None:
+                fail("validate scores a checkpoint; give it as --ckpt_path, or its weights as --model.pretrained")
         except (ValueError, OSError) as error:
             fail(str(error))
 
     def claim(self, name: str, run_dir: str | None, *, resuming: bool) -> Path:
-        """Take the run's folder."""
-        return claim(name, run_dir, resuming=resuming)
+        """Take the run's folder, for as long as the run goes on."""
+        folder = claim(name, run_dir, resuming=resuming)
+        if rank() == 0:
+            self.until_its_end.enter_context(alone_in(folder))
+        return folder
 
     def instantiate_classes(self) -> None:
         """Build data, model and Trainer; what they refuse is the user's mistake."""
@@ -142,7 +160,14 @@ class DistillCLI(LightningCLI):
             fail(one_line(str(error)))
 
     def _check_strategy(self) -> None:
-        strategy, games = self.trainer.strategy, len(self.model.games)
+        strategy, games, precision = self.trainer.strategy, len(self.model.games), self.trainer.precision
+        if precision not in PRECISIONS:
+            raise ValueError(f"trainer.precision is {precision}; allowed are {', '.join(PRECISIONS)}")
+        if self.trainer.world_size > 1 and self.datamodule.interleave == "episode":
+            raise ValueError(
+                "data.interleave is episode, which depends on what each process has played; with "
+                f"{self.trainer.world_size} processes it must be minibatch"
+            )
         if games > 1 and isinstance(strategy, DDPStrategy) and not strategy._ddp_kwargs.get("find_unused_parameters"):
             raise ValueError(
                 f"trainer.strategy is ddp; with {games} games, of which a minibatch moves but one's layers, it must be "
@@ -173,7 +198,7 @@ class DistillCLI(LightningCLI):
             fail(f"interrupted{self.resuming()}", code=stop.code)
         except Diverged as error:
             fail(f"{error}{self.resuming(', with another learning rate')}", code=1)
-        except Gone as error:
+        except (Gone, Taken) as error:
             fail(str(error), code=1)
         except MisconfigurationException as error:  # a checkpoint of more hours than the run is to have
             fail(one_line(str(error)))
@@ -207,7 +232,7 @@ class DistillCLI(LightningCLI):
 
     def after_fit(self) -> None:
         """Write the networks, score whoever was not scored yet, and print the table."""
-        if not self.model.summaries:
+        if self.datamodule.teachers and self.model.scored_updates != self.trainer.global_step:
             self.trainer.validate(self.model, self.datamodule, verbose=False)
         if self.trainer.is_global_zero:
             scores = report(self.model, self.datamodule, self.run_dir)
@@ -241,7 +266,7 @@ def main(args: list[str]) -> None:
     Args:
         args: Its name, and its options.
     """
-    with Signals() as DistillCLI.signals:
+    with Signals() as DistillCLI.signals, ExitStack() as DistillCLI.until_its_end:
         try:
             run(DistillCLI, args)
         except Stopped as stop:

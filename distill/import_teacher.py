@@ -47,8 +47,7 @@ def import_teacher(
     source, path = find(file), Path(out)
     if path.suffix != SUFFIX:
         raise ValueError(f"out is {path}; it must end in {SUFFIX}")
-    if path.exists() and path.samefile(source):
-        raise ValueError(f"out is {path}, which is what is imported; give another file")
+    checks.not_read("out", path, source)
     header["imported"] |= {"file": source.name, "sha256": hashlib.sha256(source.read_bytes()).hexdigest()}
     rules = Episodes(header["game"], tuple(range(episodes)), seed, max_frames=max_frames)
     score = summarise(play_with_bar(greedy_in(network), rules, "playing").scores)

@@ -9,6 +9,14 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+KINDS = ("values", "policy")
+"""What a network's outputs are: values of actions; or logits, whose softmax are the actions' probabilities."""
+
+
+def kind_taught_by(loss_name: str) -> str:
+    """Say what outputs a loss teaches: `mse` the teacher's values, the others to choose among actions as it does."""
+    return "values" if loss_name == "mse" else "policy"
+
 
 def nll_loss(q_student: Float[Tensor, "B A"], q_teacher: Float[Tensor, "B A"]) -> Float[Tensor, " B"]:
     r"""Negative log-likelihood of the teacher's greedy action.

@@ -68,12 +68,16 @@ class Player(L.LightningModule):
             else Guest(own, self.games[0], actions[self.games[0]], learns=True)
         )
         if pretrained is not None:
-            self._begin_with(pretrained)
+            self._load_pretrained(pretrained)
         self.scores = nn.ModuleDict({game: CatMetric() for game in self.games})
+        self.kind = "values"
+        """What its outputs are, one of `distill.losses.KINDS`."""
         self.summaries: dict[str, Summary] = {}
         """Of the last evaluation, by game."""
+        self.scored_updates: int | None = None
+        """Updates that had been taken then."""
 
-    def _begin_with(self, source: str) -> None:
+    def _load_pretrained(self, source: str) -> None:
         for game in self.games:
             ours = self.network.for_game(game)
             if not isinstance(ours, DQN):
@@ -142,13 +146,13 @@ class Player(L.LightningModule):
         optimizer = self._optimizer()
         losses = []
         for batch in minibatches:
+            # A `training_step` runs under one autocast context, which would keep the weights that it rounded before and
+            # use them for this minibatch: those of the last one or, rounded without gradients, none that can learn.
+            torch.clear_autocast_cache()
             loss = self.loss(batch).mean()
             optimizer.zero_grad()
             self.manual_backward(loss)
             optimizer.step()
-            # A `training_step` runs under one autocast context, which would keep the weights it rounded for the block's
-            # first minibatch and use them, stale, for the others.
-            torch.clear_autocast_cache()
             losses.append(loss.detach())
         of_all = torch.stack(losses)
         wrong = (~of_all.isfinite()).nonzero().flatten().tolist()
@@ -167,10 +171,11 @@ class Player(L.LightningModule):
         """Play the episodes of one game and keep their scores."""
         scores = score_episodes(greedy_in(self.network.for_game(episodes.game)), episodes)
         if len(scores):
-            self._scores(episodes.game).update(torch.from_numpy(scores).float())
+            self._scores(episodes.game).update(torch.from_numpy(scores).float().to(self.device))
 
     def on_validation_epoch_end(self) -> None:
         """Log each game's mean score of all ranks' episodes, and its interval."""
+        self.scored_updates = self.global_step
         for game in self.games:
             self.summaries[game] = summary = summarise(self._scores(game).compute().cpu().numpy().reshape(-1))
             self._scores(game).reset()
@@ -182,7 +187,7 @@ class Player(L.LightningModule):
 
     def policy(self, game: str) -> Policy:
         """Play a game greedily with the weights of the moment, in the Trainer's precision."""
-        network = greedy_in(self.network.for_game(game))
+        network = greedy_in(self.network.for_game(game), dtype=None)
 
         def policy(observations: np.ndarray) -> np.ndarray:
             with self.trainer.precision_plugin.forward_context():

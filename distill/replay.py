@@ -60,7 +60,7 @@ class Transitions(_Rows):
     rewards: Float32[Tensor, "B T"]
     ended: Bool[Tensor, "B T"]
     lost_life: Bool[Tensor, "B T"]
-    following: UInt8[Tensor, "B 4 84 84"]
+    next_observations: UInt8[Tensor, "B 4 84 84"]
     """The observation after the steps; another episode's where one ended on the way."""
 
 
@@ -183,16 +183,24 @@ class Memory:
         self._older = np.full((self._ring, num_envs), -1)  # frames of the stack before the newest; none of nothing
         self._num_envs = num_envs
         self._written = 0
+        self._forgotten = 0
 
     def __len__(self) -> int:
         """Count the steps that rows are drawn from."""
-        return min(self._written, self.length) * self._num_envs
+        return (self._written - self._oldest) * self._num_envs
+
+    @property
+    def _oldest(self) -> int:
+        return max(self._forgotten, self._written - self.length)
 
     @property
     def episode_steps(self) -> float:
-        """Estimate how long an episode is: the steps that rows are drawn from over the episodes that ended in them."""
-        newest = np.arange(max(0, self._written - self.length), self._written) % self._ring
-        return len(self) / max(1, int(self._kept.ended[newest].sum()))
+        """Estimate how long an episode is: the steps that rows are drawn from over the episodes that ended in them.
+
+        Where fewer have ended than there are environments, no episode is known to be longer than what each has played.
+        """
+        newest = np.arange(self._oldest, self._written) % self._ring
+        return len(self) / max(self._num_envs, int(self._kept.ended[newest].sum()))
 
     @property
     def nbytes(self) -> int:
@@ -210,6 +218,10 @@ class Memory:
             for one in fields(Steps):
                 getattr(self._kept, one.name)[place] = getattr(steps, one.name)[row]
             self._written += 1
+
+    def forget(self) -> None:
+        """Draw no more from what was added so far; the frames that newer observations need of it stay."""
+        self._forgotten = self._written
 
     def minibatch(self, rng: np.random.Generator, rows: int) -> Minibatch:
         """Draw steps uniformly, with replacement.
@@ -244,19 +256,19 @@ class Memory:
             rewards=rewards.float(),
             ended=ended,
             lost_life=lost_life,
-            following=self._observations(times + n_steps, envs),
+            next_observations=self._observations(times + n_steps, envs),
             game=self.game,
         )
 
-    def pass_over(self, rng: np.random.Generator, rows: int, n_steps: int = 0) -> None:
+    def skip(self, rng: np.random.Generator, rows: int, n_steps: int = 0) -> None:
         """Take as much from a generator as `minibatch` does, or `transitions`, without looking anything up."""
         self._draw(rng, rows, n_steps)
 
     def _draw(self, rng: np.random.Generator, rows: int, ahead: int) -> tuple[np.ndarray, np.ndarray]:
-        oldest, newest = max(0, self._written - self.length), self._written - ahead
-        if newest <= oldest:
+        newest = self._written - ahead
+        if newest <= self._oldest:
             raise ValueError(f"the memory holds {len(self)} steps, too few to look {ahead} ahead")
-        return rng.integers(oldest, newest, size=rows), rng.integers(self._num_envs, size=rows)
+        return rng.integers(self._oldest, newest, size=rows), rng.integers(self._num_envs, size=rows)
 
     def _observations(self, times: np.ndarray, envs: np.ndarray) -> UInt8[Tensor, "B 4 84 84"]:
         lags = np.arange(STACKED_FRAMES)[::-1]

@@ -92,14 +92,14 @@ def only(of_games: list[Any]) -> Any:
     return of_games[0] if len(of_games) == 1 else of_games
 
 
-def report(model: Player, data: ReplayDataModule, folder: Path) -> dict[str, Any]:
+def report(model: Player, data: ReplayDataModule, folder: Path | str) -> dict[str, Any]:
     """Write a finished run's network and `scores.json`, and print the table.
 
     Args:
         model: The trained module. A student has been scored already; a teacher's file holds half precision, so the
             file is what is scored.
         data: Its data module; the teachers, where there are some, are scored here if they were not before.
-        folder: The run's folder.
+        folder: The run's folder; made where it is missing.
 
     Returns:
         What `scores.json` holds.
@@ -108,6 +108,7 @@ def report(model: Player, data: ReplayDataModule, folder: Path) -> dict[str, Any
     header = {
         "game": only(list(model.games)),
         "actions": only([action_names(game) for game in model.games]),
+        "kind": model.kind,
         "protocol": described,
         "trained": {
             "hours": model.current_epoch,
@@ -116,6 +117,7 @@ def report(model: Player, data: ReplayDataModule, folder: Path) -> dict[str, Any
         },
     }
     taught = bool(data.teachers)
+    folder = Path(folder)
     file = folder / ("student.safetensors" if taught else "teacher.safetensors")
     dtype = torch.float32 if taught else torch.float16
     networks = {game: model.network.for_game(game) for game in model.games}

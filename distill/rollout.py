@@ -7,6 +7,7 @@ on what was played before; and play that was broken off anywhere goes on from th
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -77,11 +78,11 @@ class Unfinished(NamedTuple):
 
     @classmethod
     def fresh(cls, num_envs: int) -> "Unfinished":
-        """Stand at the beginning: the first episodes, no action taken."""
+        """Be at the beginning: the first episodes, no action taken."""
         return cls(num_envs, np.arange(num_envs), [np.zeros(0, np.int64)] * num_envs)
 
     def after(self, steps: Steps) -> "Unfinished":
-        """Stand where further steps have led; episodes are numbered in the order of time, then of environments."""
+        """Be where further steps have led; episodes are numbered in the order of time, then of environments."""
         begins = np.vstack([steps.first[1:], steps.ended[-1:]])
         count = begins.sum()
         order = np.zeros(begins.shape, np.int64)
@@ -152,7 +153,7 @@ def play(
     games: Games,
     episodes: Episodes,
     epsilon: Callable[[], float],
-    stand: Unfinished | None = None,
+    position: Unfinished | None = None,
     actors: Actors | None = None,
 ) -> Iterator[Step]:
     """Play epsilon-greedily for as long as there are episodes.
@@ -163,7 +164,7 @@ def play(
         episodes: Where an episode's random numbers come from; the next one in the order of their numbers goes to the
             next environment that is free.
         epsilon: Asked once a step: the probability of a uniformly random action.
-        stand: Where to go on; None begins with episode 0.
+        position: Where to go on; None begins with episode 0.
         actors: Who acts; None means the policy.
 
     Yields:
@@ -185,7 +186,7 @@ def play(
         random_actions[env] = rng.integers(games.num_actions, size=length)
         return seed
 
-    begun, numbers, taken = Unfinished.fresh(num_envs) if stand is None else stand
+    begun, numbers, taken = Unfinished.fresh(num_envs) if position is None else position
     seeds = np.array([begin(env, number) for env, number in enumerate(numbers.tolist())])
     age = np.array([len(actions) for actions in taken])
     observations, lives = games.rebuild(seeds, taken)
@@ -257,21 +258,34 @@ def device_of(network: nn.Module) -> torch.device:
     return next(itertools.chain(network.parameters(), network.buffers())).device
 
 
-def greedy_in(network: nn.Module, dtype: torch.dtype = torch.float32) -> Policy:
+@contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """Have a network, which may be learning, answer as in evaluation: without dropout, say."""
+    learning = [module for module in network.modules() if module.training]
+    for module in learning:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module in learning:
+            module.training = True
+
+
+def greedy_in(network: nn.Module, dtype: torch.dtype | None = torch.float32) -> Policy:
     """Make a policy of a network, on whatever device it is at the time, without gradients.
 
     Args:
         network: Maps observations to one number per action.
-        dtype: `torch.bfloat16` computes in mixed precision.
+        dtype: `torch.float32`; or `torch.bfloat16`, for mixed precision; None leaves it to the context of the call.
     """
 
     @torch.inference_mode()
     def policy(observations: np.ndarray) -> np.ndarray:
         device = device_of(network)
         seen = torch.from_numpy(observations).to(device)
-        if dtype == torch.float32:
-            return network(seen).float().cpu().numpy()
-        with torch.autocast(device.type, dtype):
+        mixed = torch.bfloat16 if dtype == torch.float32 else dtype  # where it is switched off any will do
+        precision = torch.autocast(device.type, mixed, enabled=dtype != torch.float32) if dtype else nullcontext()
+        with evaluating(network), precision:
             return network(seen).float().cpu().numpy()
 
     return policy

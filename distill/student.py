@@ -6,7 +6,7 @@ from torch import Tensor
 from torchmetrics import RunningMean
 
 from distill import checks, protocol
-from distill.losses import gap_loss, kl_loss, mse_loss, nll_loss
+from distill.losses import gap_loss, kind_taught_by, kl_loss, mse_loss, nll_loss
 from distill.optimizers import RMSprop
 from distill.player import Player
 from distill.replay import Block, Minibatch
@@ -20,7 +20,7 @@ class StudentModule(Player):
     """A student: network, loss and RMSProp (Rusu et al. 2016).
 
     To try another loss, subclass and override `loss`; `--model my_file.MyStudent` then finds the class in a file of
-    the working directory.
+    the working directory. Where that loss makes values of the outputs, set `kind` to `values`.
 
     Departs from the paper: it does not print minibatch size, learning rate, decay and epsilon; those of the data
     module and the ones below are ours.
@@ -57,6 +57,7 @@ class StudentModule(Player):
         checks.above_zero(rms_epsilon=rms_epsilon)
         checks.between(0, 0.9999, decay=decay)
         self.loss_name = loss_name
+        self.kind = kind_taught_by(loss_name)
         self.temperature = temperature
         self.decay = decay
         self.rms_epsilon = rms_epsilon
@@ -75,6 +76,8 @@ class StudentModule(Player):
 
     def check_teachers(self, kinds: dict[str, str]) -> None:
         """Refuse losses that take a policy's logits for values."""
+        if type(self).loss is not StudentModule.loss:
+            return  # whoever wrote another knows what it takes
         policies = [game for game, kind in kinds.items() if kind == "policy"]
         if policies and self.loss_name != "nll" and (self.loss_name, self.temperature) != ("kl", 1):
             raise ValueError(

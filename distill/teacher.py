@@ -15,7 +15,7 @@ from distill.guest import Guest
 from distill.losses import n_step_returns, td_loss
 from distill.player import Player
 from distill.replay import Block, Transitions, Valued
-from distill.rollout import greedy_in
+from distill.rollout import evaluating, greedy_in
 
 PART = 512
 """Observations that are valued together: as fast as more, and in less memory."""
@@ -106,6 +106,7 @@ class TeacherModule(Player):
         if self.score_every_hours is None or not self.trainer.is_global_zero:
             return
         self.best = BestNetworks(Path(self.trainer.default_root_dir), self.games[0], self.trainer.global_step)
+        self.best.begin()
         if self.best.is_new(0):
             self._score(0, self.best)
 
@@ -118,7 +119,12 @@ class TeacherModule(Player):
             self.log("best/scored", self._score(hours, self.best), rank_zero_only=True)
             self.log("best/score", self.best.index.entries[-1].score, rank_zero_only=True)
         self.best.advance(hours)
-        if hours == self.trainer.max_epochs:
+        if hours == self.trainer.max_epochs:  # not only below: a run that goes on from this hour's end begins nothing
+            self.best.end()
+
+    def on_train_end(self) -> None:
+        """Say that this network learns no more, whatever ended the run."""
+        if self.best is not None:
             self.best.end()
 
     def teardown(self, stage: str) -> None:
@@ -136,11 +142,12 @@ class TeacherModule(Player):
 
     @torch.no_grad()
     def targets(self, rows: Transitions) -> Float[Tensor, " B"]:
-        """Value what was done: rewards of the steps, then the target network's value of where they led.
+        """Give n-step targets: the discounted rewards of the steps, then the target network's value of what followed.
 
         The action there is the greedy one of the target network or, with `double`, of the learning one.
         """
-        values = torch.cat([self._value(part, rows.game) for part in rows.following.split(PART)])
+        with evaluating(self.network), evaluating(self.target):
+            values = torch.cat([self._value(part, rows.game) for part in rows.next_observations.split(PART)])
         rewards = rows.rewards.clamp(-1, 1) if self.clip_rewards else rows.rewards
         ended = rows.ended | rows.lost_life if self.life_loss_ends else rows.ended
         return n_step_returns(rewards, ended.float(), values, discount=self.discount)

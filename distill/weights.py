@@ -16,6 +16,7 @@ from distill import foreign
 from distill.files.checkpoint import read_checkpoint
 from distill.files.packing import HEADER
 from distill.files.store import write_atomically
+from distill.losses import kind_taught_by
 from distill.networks import DQN, SHARED, MultiDQN
 
 INPUT = "uint8 [B, 4, 84, 84], grey, oldest frame first, zeros before an episode's start; divided by 255 inside"
@@ -162,7 +163,9 @@ def _check_game(game: Any) -> None:
 def _of_checkpoint(content: dict[str, Any]) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     part = "network."
     try:
-        header = {"game": content["hyper_parameters"]["game"], "protocol": None}
+        learned = content["hyper_parameters"]
+        kind = kind_taught_by(learned["loss_name"]) if "loss_name" in learned else "values"
+        header = {"game": learned["game"], "kind": kind, "protocol": None}
         _check_game(header["game"])
         weights = {name.removeprefix(part): of for name, of in content["state_dict"].items() if name.startswith(part)}
         return header, {_stored(name): tensor.float() for name, tensor in weights.items()}

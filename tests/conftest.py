@@ -33,8 +33,8 @@ def make_teacher(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def make_teachers_run(tmp_path_factory):
-    """Write what the run of an untrained teacher that keeps its best networks leaves, and return its folder."""
+def make_online_teacher(tmp_path_factory):
+    """Write the folder of a teacher's run that keeps its best networks, here one that is untrained, and return it."""
 
     def make(game: str) -> str:
         folder = tmp_path_factory.mktemp("run")
@@ -93,14 +93,14 @@ def write_run():
 
 
 @pytest.fixture
-def stand_ins(make_teacher, make_teachers_run):
+def stand_ins(make_teacher, make_online_teacher):
     """Give arguments that put small untrained teachers where a config names several games', or another run."""
 
     def arguments(config: Path) -> list[str]:
         data = yaml.safe_load(config.read_text())["data"]["init_args"]
         games = data["game"]
         if str(data.get("teacher")).startswith("runs/"):
-            return [f"--data.teacher={make_teachers_run(games)}"]
+            return [f"--data.teacher={make_online_teacher(games)}"]
         wanted = {game for game, teacher in games.items() if teacher} if isinstance(games, dict) else set()
         return [f"--data.game.{game}={make_teacher(game)}" for game in sorted(wanted - {"pong"})]
 

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 
-from distill.atari import Cartridge
+from distill.atari import Cartridge, action_names
 from distill.cli import main
 from distill.evaluation import geometric_mean, random_adjusted_ratio
 from distill.human.play_log import LogWriter
@@ -209,9 +210,29 @@ def test_validate_runs_on_the_runs_that_the_readme_made(workdir, capsys):
     assert re.search(r"pong: -?\d", capsys.readouterr().out)
 
 
-EXAMPLES = dict(
-    zip(["MyStudent", "Wide", "Enough"], re.findall(r"```python\n(.+?)```", README, re.DOTALL), strict=True)
-)
+*CLASSES, SCRIPT, ACTING = re.findall(r"```python\n(.+?)```", README, re.DOTALL)
+EXAMPLES = dict(zip(["MyStudent", "Wide", "Enough"], CLASSES, strict=True))
+
+
+def test_the_script_does_what_fit_does(workdir, small):
+    """The README's script, shrunken, leaves a student that acts, and its scores; its weights are those of `fit`."""
+    few = ", ".join(f"{name}={value!r}" for name, value in small.items() if name != "store")
+    script = SCRIPT.replace('store="hours"', f'store="hours", {few}')
+    assert script != SCRIPT
+    exec(script, {})
+    scores = json.loads((workdir / "runs" / "script" / "scores.json").read_text())
+    assert scores["student"]["episodes"] == small["eval_episodes"]
+    known = {"observations": torch.randint(0, 256, (5, 4, 84, 84), dtype=torch.uint8)}
+    exec(ACTING, known)
+    assert set(known["actions"]) <= set(action_names("pong"))
+    options = [f"--data.{name}={value}" for name, value in small.items() if name != "store"]
+    options += ["--data.store=hours", "--model.learning_rate=[[3, 1e-3], [6, 5e-5]]", "--trainer.precision=null"]
+    main(["fit", "--config", "compress", "--run_dir", "run", *options])
+    network, header = load_network("run/student.safetensors")
+    assert all(
+        torch.equal(weights, known["network"].state_dict()[name]) for name, weights in network.state_dict().items()
+    )
+    assert header == known["header"]
 
 
 @pytest.mark.parametrize("name", EXAMPLES)

@@ -23,7 +23,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from distill import protocol
-from distill.atari import usable_cores
+from distill.atari import num_actions, usable_cores
 from distill.bench.contestants import (
     NUM_ENVS,
     Learning,
@@ -44,7 +44,7 @@ from distill.networks import DQN
 from distill.replay import Memory
 from distill.rollout import Unfinished, greedy_in
 from distill.starts import Starts
-from distill.weights import load_network
+from distill.weights import load_teacher
 
 NETWORKS = ("dqn", "net1", "net2", "net3")
 """The paper's."""
@@ -94,7 +94,7 @@ def take_turns(turns: dict[str, Turn], on_turn: Callable[[], None] = lambda: Non
 
 def measure(game: str, teacher: str, with_peers: bool, size: Size, on_turn: Callable[[], None]) -> dict[str, Any]:
     """Measure everything, and return rates, sizes and ratios by name."""
-    network, _ = load_network(teacher)
+    network, _ = load_teacher(teacher, game, num_actions(game))
     playing = Playing(game, network, size)
     turns = playing.turns()
     if with_peers:
@@ -103,11 +103,11 @@ def measure(game: str, teacher: str, with_peers: bool, size: Size, on_turn: Call
     found = {f"play, {name}": rate for name, rate in take_turns(turns, on_turn).items()}
 
     memory = Memory(len(playing.collected) * size.play_steps // NUM_ENVS, NUM_ENVS, network.num_actions, game)
-    stand = Unfinished.fresh(NUM_ENVS)
+    position = Unfinished.fresh(NUM_ENVS)
     for steps in playing.collected:
         memory.extend(steps)
-        stand = stand.after(steps)
-    file = Hour(playing.collected[-1], stand).to_bytes({})
+        position = position.after(steps)
+    file = Hour(playing.collected[-1], position).to_bytes({})
 
     for name in NETWORKS:
         turns = Learning(game, teacher, name, memory, size).turns()
@@ -186,12 +186,12 @@ def table(figures: dict[str, Any]) -> Table:
     return rows
 
 
-def bench(game: str = "pong", teacher: str = "pong", peers: bool = False, json: str | None = None) -> None:
+def bench(game: str = "pong", teacher: str | None = None, peers: bool = False, json: str | None = None) -> None:
     """Measure this machine: play, learning, memory, and how many simulated hours pass in one of the clock.
 
     Args:
         game: ALE name.
-        teacher: A shipped teacher's name or a weight file, of the full size.
+        teacher: A shipped teacher's name or a weight file, of the full size; by default the game's shipped teacher.
         peers: Whether to measure Stable-Baselines3 as well; the extra `bench` installs it.
         json: A file for the figures.
     """
@@ -201,7 +201,7 @@ def bench(game: str = "pong", teacher: str = "pong", peers: bool = False, json: 
     turns = (3 + peers + 4 * len(NETWORKS) + 1) * (TURNS + 1)
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("measuring", total=turns)
-        figures = measure(game, teacher, peers, SIZE, lambda: bar.advance(task))
+        figures = measure(game, teacher or game, peers, SIZE, lambda: bar.advance(task))
     figures = {"machine": machine(), **figures}
     Console(highlight=False).print(table(figures))
     if json is not None:

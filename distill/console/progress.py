@@ -44,7 +44,7 @@ class HourBar(ProgressBar):
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=20),
-            TextColumn("hour {task.completed:.2f}/{task.total:g}"),
+            TextColumn("hour {task.completed:.2f}{task.fields[of]}"),
             TextColumn("{task.fields[state]}"),
             TimeElapsedColumn(),
             TextColumn("left"),
@@ -54,6 +54,7 @@ class HourBar(ProgressBar):
             speed_estimate_period=600,
         )
         self._task: Any = None
+        self._of = ""
         self._printed = 0.0
         self._line_seconds = float(os.environ.get(LINE_SECONDS_VARIABLE, LINE_SECONDS))
         self._learning_seconds = 0.0
@@ -70,7 +71,8 @@ class HourBar(ProgressBar):
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Draw the bar."""
         hours = trainer.max_epochs if trainer.max_epochs and trainer.max_epochs > 0 else None
-        self._task = self._bar.add_task("play", total=hours, completed=trainer.current_epoch, state="")
+        self._of = f"/{hours}" if hours else ""
+        self._task = self._bar.add_task("play", total=hours, completed=trainer.current_epoch, of=self._of, state="")
         if self._console.is_terminal:
             self._bar.start()
         ReplayDataModule.of(trainer).on_play.append(lambda done, steps: self._show_play(trainer, done, steps))
@@ -127,7 +129,7 @@ class HourBar(ProgressBar):
         if not self._console.is_terminal:
             self._printed = now
             self._console.print(
-                f"{what:5} hour {hours:.2f}/{trainer.max_epochs} {state} · {_clock(self._bar.tasks[0].elapsed)} "
+                f"{what:5} hour {hours:.2f}{self._of} {state} · {_clock(self._bar.tasks[0].elapsed)} "
                 f"· left {_clock(self._bar.tasks[0].time_remaining)}",
                 soft_wrap=True,
             )

@@ -9,6 +9,7 @@ import hashlib
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, TypeVar
@@ -17,6 +18,7 @@ import portalocker
 
 Content = TypeVar("Content")
 SUFFIX = ".hour"
+POLL_SECONDS = 0.1
 EVICTION = "eviction"
 """The lock of whoever removes files: two at once would trip over each other's."""
 DIGEST_SIZE = hashlib.sha256().digest_size
@@ -78,6 +80,7 @@ class Store:
         name: str,
         make: Callable[[], bytes],
         read: Callable[[bytes], Content] = bytes,  # type: ignore[assignment]  # mypy wants no default of a TypeVar
+        on_wait: Callable[[], None] = lambda: None,
     ) -> Content:
         """Read a file, or make it where it is missing or damaged, and hold it until `release`.
 
@@ -85,9 +88,10 @@ class Store:
             name: What its content depends on.
             make: Gives the content. While it works, others that want this file wait.
             read: Takes the content apart; raises a `ValueError` where it is damaged.
+            on_wait: Called now and then while another run makes it; what it raises ends the waiting.
         """
         path = self.path(name)
-        with self._alone_with(name):
+        with self._alone_with(name, on_wait):
             found = self._read(path, read)
             if found is None:
                 content = make()
@@ -107,17 +111,20 @@ class Store:
         for name in list(self._held):
             self.release(name)
 
-    def _alone_with(self, name: str) -> IO[bytes]:
+    def _alone_with(self, name: str, on_wait: Callable[[], None]) -> IO[bytes]:
+        told = name == EVICTION  # which takes but a moment
+        while (lock := self._lock(name)) is None:
+            if not told:
+                print(f"waiting for another run, which is making {self.path(name)}", file=sys.stderr)
+                told = True
+            on_wait()
+            time.sleep(POLL_SECONDS)
+        return lock
+
+    def _lock(self, name: str) -> IO[bytes] | None:
         locks = self.folder / "locks"
         locks.mkdir(parents=True, exist_ok=True)
-        lock = (locks / name).open("ab")
-        try:
-            portalocker.lock(lock, portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING)
-        except portalocker.LockException:
-            if name != EVICTION:
-                print(f"waiting for another run, which is making {self.path(name)}", file=sys.stderr)
-            portalocker.lock(lock, portalocker.LockFlags.EXCLUSIVE)
-        return lock
+        return _locked((locks / name).open("ab"))
 
     def _read(self, path: Path, read: Callable[[bytes], Content]) -> Content | None:
         try:
@@ -137,16 +144,29 @@ class Store:
     def _evict(self) -> None:
         if self.limit_gb is None:
             return
-        with self._alone_with(EVICTION):
+        with self._alone_with(EVICTION, lambda: None):
             files = {path: path.stat() for path in self.folder.glob("*" + SUFFIX)}
             excess = sum(stat.st_size for stat in files.values()) - self.limit_gb * 1e9
             for path in sorted(files, key=lambda path: files[path].st_mtime_ns):
                 if excess <= 0:
                     break
-                with path.open("rb") as file:
-                    try:
-                        portalocker.lock(file, portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING)
-                    except portalocker.LockException:
-                        continue
+                # Whoever reads a file has locked its name, whoever holds it the file itself; which on a network's disk
+                # can be locked alone only where it is open for writing.
+                name = self._lock(path.stem)
+                file = _locked(path.open("r+b")) if name else None
+                if file is not None:
                     path.unlink()
                     excess -= files[path].st_size
+                for lock in (file, name):
+                    if lock is not None:
+                        lock.close()
+
+
+def _locked(file: IO[bytes]) -> IO[bytes] | None:
+    """Lock a file for one alone; where others have it, close it."""
+    try:
+        portalocker.lock(file, portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING)
+    except portalocker.LockException:
+        file.close()
+        return None
+    return file

@@ -14,8 +14,8 @@ from distill.atari import num_actions
 from distill.files.store import Store
 from distill.guest import Guest, Scores
 from distill.hours.hour import Gone
+from distill.hours.own_play import OwnPlay
 from distill.hours.recording import Recording
-from distill.hours.self_play import SelfPlay
 from distill.networks import DQN
 from distill.replay import Memory, Steps
 from distill.rollout import Policy, Rules
@@ -36,12 +36,13 @@ class Experience:
     def __init__(self, rules: Rules, memory_hours: float) -> None:
         self.rules = rules
         self.memory_hours = memory_hours
-        self.memory = self._empty()
+        length = int(memory_hours * rules.hour_steps) // rules.num_envs
+        self.memory = Memory(length, rules.num_envs, num_actions(rules.game), rules.game)
         self.scores: deque[float] = deque(maxlen=protocol.EVAL_EPISODES)
         """Of the last episodes that ended."""
         self.recording: Recording | None = None
         """The teacher's play, where there is a teacher."""
-        self.self_play: SelfPlay | None = None
+        self.own_play: OwnPlay | None = None
         """The trained module's, where there is none."""
         self._state: dict[str, Any] = {"kept": [], "hour_begin": 0, "students": {}}
         self._totals = np.full(rules.num_envs, np.nan)
@@ -54,19 +55,15 @@ class Experience:
         assert self.recording is not None
         return self.recording
 
-    def _empty(self) -> Memory:
-        length = int(self.memory_hours * self.rules.hour_steps) // self.rules.num_envs
-        return Memory(length, self.rules.num_envs, num_actions(self.rules.game), self.rules.game)
-
-    def due(self, hours: int) -> range:
-        """Say which of the first so many hours are not remembered yet, but should be.
+    def take_due(self, hours: int) -> range:
+        """Say which of the first so many hours are not remembered yet, but should be; the caller remembers them.
 
         Where a run goes on in the midst, that is one hour more than is remembered: the oldest observation needs the
         frames before it.
         """
         oldest = hours - 1 - math.ceil(self.memory_hours) if self._hours is None else self._hours
         self._hours = hours if hours else None
-        return range(max(self._since, oldest), hours)
+        return range(max(0, self._since - 1, oldest), hours)
 
     def record(
         self, teacher: DQN | Guest, store: Store, *, overlap: bool, num_threads: int, student: DQN | Guest
@@ -83,37 +80,37 @@ class Experience:
         )
 
     def play_itself(
-        self, policy: Policy, folder: Path | None, *, new: bool, in_the_midst: bool, num_threads: int
+        self, policy: Policy, folder: Path | None, *, new: bool, resuming_mid_hour: bool, num_threads: int
     ) -> None:
-        """Have the trained module play, going on from what was kept of it; see `SelfPlay`.
+        """Have the trained module play, going on from what was kept of it; see `OwnPlay`.
 
         Args:
             policy: The module's.
             folder: Of its files.
             new: Whether there may be nothing to go on from.
-            in_the_midst: Whether the run goes on within an hour, whose play then comes once more.
+            resuming_mid_hour: Whether the run goes on within an hour, whose play then comes once more.
             num_threads: For the environments.
         """
         kept = self._state["kept"]
         if not (new or kept) or "hour_begin" not in self._state:
             raise Gone("this checkpoint does not say what its run had played and remembered; begin a new run")
-        self.self_play = SelfPlay(
+        self.own_play = OwnPlay(
             self.rules,
             policy,
             folder,
             memory_length=self.memory.length,
             kept=kept,
-            hour_begin=self._state["hour_begin"] if in_the_midst or not kept else kept[-1][1],
+            hour_begin=self._state["hour_begin"] if resuming_mid_hour or not kept else kept[-1][1],
             num_threads=num_threads,
         )
-        if self.self_play.remembered is not None:
-            self.remember(self.self_play.remembered)
+        if self.own_play.remembered is not None:
+            self.remember(self.own_play.remembered)
 
     def state_dict(self) -> dict[str, Any]:
         """Say what it takes to find again the hours that depend on what was learned, and keep them as files."""
-        if self.self_play is not None:
-            self.self_play.keep()
-            self._state |= {"kept": list(self.self_play.kept), "hour_begin": self.self_play.hour_begin}
+        if self.own_play is not None:
+            self.own_play.keep()
+            self._state |= {"kept": list(self.own_play.kept), "hour_begin": self.own_play.hour_begin}
         if self.recording is not None:
             self._state |= {"students": dict(self.recording.student_digests)}
         return self._state
@@ -125,12 +122,18 @@ class Experience:
             self.recording.student_digests |= state_dict["students"]
 
     def forget(self, hour: int) -> None:
-        """Forget what was before an hour."""
+        """Forget what was before an hour, when it is remembered."""
         self._since = hour
-        self.memory = self._empty()
 
-    def remember(self, steps: Steps) -> None:
-        """Add steps that directly follow the last ones."""
+    def remember(self, steps: Steps, hour: int | None = None) -> None:
+        """Add steps that directly follow the last ones.
+
+        Args:
+            steps: What was played.
+            hour: Which of a teacher's hours they are.
+        """
+        if hour is not None and hour == self._since:
+            self.memory.forget()
         self.memory.extend(steps)
         for first, rewards, ended in zip(steps.first, steps.rewards, steps.ended, strict=True):
             self._totals[first] = 0  # until then, not a number: an episode whose beginning was not seen has no score
@@ -141,10 +144,10 @@ class Experience:
         """Stop playing; the state stays, unless something has failed."""
         if not failed:
             self.state_dict()
-        for play in (self.recording, self.self_play):
+        for play in (self.recording, self.own_play):
             if play is not None:
                 play.close()
-        self.recording = self.self_play = None
+        self.recording = self.own_play = None
 
 
 def sources_of(game: str | Mapping[str, Source], teacher: Source) -> dict[str, Source]:
@@ -171,7 +174,11 @@ def sources_of(game: str | Mapping[str, Source], teacher: Source) -> dict[str, S
 
 
 def turns(
-    memories: Mapping[str, Memory], interleave: Interleaving, rng: np.random.Generator, updates_per_step: float
+    memories: Mapping[str, Memory],
+    interleave: Interleaving,
+    rng: np.random.Generator,
+    updates_per_step: float,
+    hour: int = 0,
 ) -> Iterator[str]:
     """Say of which game each minibatch is, without end; only games that are remembered take part.
 
@@ -180,12 +187,14 @@ def turns(
         interleave: `minibatch` draws it, all alike; `episode` goes round, one episode's worth of updates each.
         rng: What to draw with.
         updates_per_step: How many updates belong to a step of play.
+        hour: Its number, from 0; `episode` begins each hour with another game.
     """
     while True:
         played = [game for game, memory in memories.items() if len(memory)]
         if interleave == "minibatch":
             yield played[rng.integers(len(played))]
             continue
-        for game in played:
+        first = hour % len(played)
+        for game in played[first:] + played[:first]:
             updates = round(memories[game].episode_steps * updates_per_step)
             yield from itertools.repeat(game, max(1, updates))

@@ -20,7 +20,7 @@ class Hour(NamedTuple):
     """What was played, and where play stood at its end."""
 
     steps: Steps
-    stand: Unfinished
+    position: Unfinished
 
     def to_bytes(self, header: dict[str, Any]) -> bytes:
         """Pack it: safetensors under zstd. Frames stay LZ4 blocks, in the order of time.
@@ -28,17 +28,17 @@ class Hour(NamedTuple):
         Args:
             header: What the hour depends on, and the seeds of the episodes that are open at its end, as plain values.
         """
-        steps, stand = self
+        steps, position = self
         frames = steps.frames.ravel().tolist()
         arrays = {
             **{name: getattr(steps, name) for name in PLAIN},
             "actions": steps.actions.astype(np.uint8),
             "frames": np.frombuffer(b"".join(frames), np.uint8),
             "frame_sizes": np.array([len(frame) for frame in frames], np.uint16).reshape(steps.frames.shape),
-            "begun_episodes": np.array([stand.begun]),
-            "open_episodes": stand.numbers,
-            "open_actions": np.concatenate(stand.actions).astype(np.uint8),
-            "open_lengths": np.array([len(actions) for actions in stand.actions]),
+            "begun_episodes": np.array([position.begun]),
+            "open_episodes": position.numbers,
+            "open_actions": np.concatenate(position.actions).astype(np.uint8),
+            "open_lengths": np.array([len(actions) for actions in position.actions]),
         }
         return pack(arrays, header)
 

@@ -112,7 +112,7 @@ class Recording:
         self._num_threads = num_threads
         self._names: list[str] = []
         self._games: Atari | None = None  # made when they are needed: 30 take 2.6 seconds
-        self._stand = 0, Unfinished.fresh(rules.num_envs)  # at the beginning of that hour
+        self._position = 0, Unfinished.fresh(rules.num_envs)  # at the beginning of that hour
         self._playing: tuple[int, Iterator[Step]] | None = None  # stands at the beginning of that hour
         self._played_steps = 0  # since the beginning of hour 0, as if every hour had been played here
         self._closing = threading.Event()
@@ -181,11 +181,12 @@ class Recording:
 
     def _get(self, hour: int, on_step: Callable[[int], None] = lambda done: None) -> Steps:
         first = hour
-        while first > self._stand[0] and not self.store.path(self.name(first)).exists():
+        while first > self._position[0] and not self.store.path(self.name(first)).exists():
             first -= 1
         for one in range(first, hour + 1):
-            found = self.store.get(self.name(one), functools.partial(self._play, one, on_step), Hour.from_bytes)
-            self._stand = one + 1, found.stand
+            make = functools.partial(self._play, one, on_step)
+            found = self.store.get(self.name(one), make, Hour.from_bytes, on_wait=self._go_on)
+            self._position = one + 1, found.position
         if hour >= self.keep_hours:
             self.store.release(self.name(hour - self.keep_hours))
         return found.steps
@@ -196,34 +197,37 @@ class Recording:
             gone = self.store.path(self.name(hour))
             raise Gone(f"{gone} is gone, and so are the student's weights that played it; begin a new run")
         if hour == 0:
-            self._stand = 0, Unfinished.fresh(rules.num_envs)
-        elif self._stand[0] != hour:
+            self._position = 0, Unfinished.fresh(rules.num_envs)
+        elif self._position[0] != hour:
             self._get(hour - 1, on_step)
-        stand = self._stand[1]
+        position = self._position[1]
         self._policy = greedy_in(self._whose(hour)[1])
-        self._actors = self._mixed(hour)
+        self._actors = self._actors_in(hour)
         games = self._games = self._games or rules.games(self._num_threads)
         if self._playing is None or self._playing[0] != hour:
             epsilon = lambda: rules.epsilon_after(self._played_steps)  # noqa: E731
             policy, actors = lambda seen: self._policy(seen), lambda *seen: self._actors(*seen)
-            self._playing = hour, play(policy, games, rules.episode, epsilon, stand, actors)
+            self._playing = hour, play(policy, games, rules.episode, epsilon, position, actors)
         before = hour * rules.hour_steps
 
         def count(done: int) -> None:
             self._played_steps = before + done
-            if self._closing.is_set():
-                raise CancelledError
+            self._go_on()
             on_step(done)
 
         self._played_steps = before
         steps = collect(self._playing[1], rules.hour_steps // rules.num_envs, games, count)
         self._playing = hour + 1, self._playing[1]
         self.played_hours += 1
-        stand = stand.after(steps)
-        seeds = [environment_seed(rules.episode(number)) for number in stand.numbers.tolist()]
-        return Hour(steps, stand).to_bytes({**self._header(hour), "hour": hour, "open_seeds": seeds})
+        position = position.after(steps)
+        seeds = [environment_seed(rules.episode(number)) for number in position.numbers.tolist()]
+        return Hour(steps, position).to_bytes({**self._header(hour), "hour": hour, "open_seeds": seeds})
 
-    def _mixed(self, hour: int) -> Actors:
+    def _go_on(self) -> None:
+        if self._closing.is_set():
+            raise CancelledError
+
+    def _actors_in(self, hour: int) -> Actors:
         if self._student is None:
             return lambda observations, values, episodes: values
         student, student_acts = greedy_in(self._student), functools.cache(self.rules.student_acts)

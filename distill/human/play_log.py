@@ -8,6 +8,7 @@ whom and under which licence, and give a checksum of each screen; Atari-HEAD may
 import csv
 import itertools
 import json
+import lzma
 import tarfile
 import tempfile
 import zlib
@@ -113,6 +114,8 @@ def read(path: Path) -> tuple[dict[str, Any], list[Row]]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
         header = json.loads(lines.pop(0).removeprefix(MARK)) if lines and lines[0].startswith(MARK) else {}
+        if not isinstance(header, dict):
+            raise ValueError
     except (OSError, ValueError) as error:
         raise ValueError(f"{path} is no recording ({getattr(error, 'strerror', None) or 'damaged'})") from error
     if not lines or not lines[0].replace(" ", "").startswith(COLUMNS):
@@ -146,8 +149,11 @@ def pictures(log: Path) -> Iterator[Seen]:
     archive = next((path for suffix in ARCHIVES if (path := stem.parent / (stem.name + suffix)).is_file()), None)
     with tempfile.TemporaryDirectory() as scratch:
         if archive is not None:
-            with tarfile.open(archive) as file:
-                file.extractall(scratch, filter="data")
+            try:
+                with tarfile.open(archive) as file:
+                    file.extractall(scratch, filter="data")
+            except (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError) as error:
+                raise ValueError(f"{archive} cannot be unpacked ({error})") from error
         folder = stem if stem.is_dir() else Path(scratch)
         found = {path.stem: path for path in folder.rglob("*.png")}
 

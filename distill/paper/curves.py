@@ -2,6 +2,7 @@
 
 import csv
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,7 @@ class Curves:
     dqn: dict[int, float]
     """The learning teacher's."""
     students: dict[str, dict[int, float]]
-    """Each student's, by the name of its run."""
+    """Each student's, by the name of its run's folder."""
     swaps: tuple[int, ...]
     """After which hours another network of the teacher's took over the labelling."""
 
@@ -68,7 +69,10 @@ def read_curves(folders: Sequence[Path]) -> Curves:
     index = read_index(teachers[0])
     assert index is not None  # by it a teacher's run is told
     students, swaps = {}, set()
-    for run in sorted(set(runs) - set(teachers)):
+    others = sorted(set(runs) - set(teachers))
+    names = {run.name for run in others}
+    parent = Path(os.path.commonpath([run.resolve() for run in others])) if len(names) < len(others) else None
+    for run in others:
         data = load_config(run).data.init_args
         if data.game != index.game:
             raise ValueError(f"{run} is a student of {data.game}, {teachers[0]} a teacher of {index.game}")
@@ -83,7 +87,7 @@ def read_curves(folders: Sequence[Path]) -> Curves:
         }
         if not scores or not labellers:
             raise ValueError(f"{run} has no scores of a student that follows a teacher")
-        students[run.name] = scores
+        students[run.name if parent is None else str(run.resolve().relative_to(parent))] = scores
         swaps |= {hour - 1 for hour, who in labellers.items() if who != labellers.get(hour - 1, who)}
     if not students:
         raise ValueError(f"there must be the run of a student beside {teachers[0]}")

@@ -113,22 +113,27 @@ def write(folder: Path, title: str, said: Sequence[str], sections: Sequence[Sect
 
 def as_markdown(title: str, said: Sequence[str], sections: Sequence[Section], notes: Sequence[str]) -> str:
     """Write everything as Markdown, with the figures' files beside it."""
-    parts = [f"# {title}", *said]
+    parts = [f"# {_plain(title)}", *map(_plain, said)]
     for section in sections:
-        parts += [f"## {section.title}", *section.said]
+        parts += [f"## {_plain(section.title)}", *map(_plain, section.said)]
         if section.draw:
-            parts.append(f"![{section.caption}]({section.figure})")
+            parts.append(f"![{_plain(section.caption)}]({section.figure})")
         for grid in section.grids:
-            parts += [f"**{grid.title}**", _markdown_table(grid)]
+            parts += [f"**{_plain(grid.title)}**", _markdown_table(grid)]
         parts.append(f"Numbers: [{section.name}.csv]({section.name}.csv)")
     if notes:
-        parts += ["## Notes", "\n".join(f"- {note}" for note in notes)]
+        parts += ["## Notes", "\n".join(f"- {_plain(note)}" for note in notes)]
     return "\n\n".join(parts) + "\n"
 
 
 def _markdown_table(grid: Grid) -> str:
     lines = [grid.header, ("---", *("--:" for _ in grid.header[1:])), *grid.rows]
-    return "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines).replace("*", r"\*")
+    return "\n".join(f"| {' | '.join(_plain(cell.replace('|', '/')) for cell in line)} |" for line in lines)
+
+
+def _plain(text: str) -> str:
+    """Have Markdown leave alone what would make words slanted, as in Q*bert."""
+    return text.replace("*", r"\*")
 
 
 def as_html(title: str, said: Sequence[str], sections: Sequence[Section], notes: Sequence[str]) -> str:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
-import portalocker
 from rich.console import Console
 
 from distill import checks
@@ -15,7 +14,7 @@ from distill.paper.experiments import Cell, Plan, TableName, cells_of
 from distill.paper.page import interval, points
 from distill.paper.report import report
 from distill.paper.results import is_online, read_results
-from distill.runs.folder import LAST
+from distill.runs.folder import LAST, alone_in
 from distill.runs.process import LINE_SECONDS_VARIABLE, POLL_SECONDS, Forwarded, Run
 from distill.runs.stopping import Signals, Stopped
 
@@ -68,15 +67,14 @@ def reproduce(
             print(f"{cell.name}: {state}")
         return
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("ab") as lock:
-        try:
-            portalocker.lock(lock, portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING)
-        except portalocker.LockException:
-            raise ValueError(f"another reproduce runs in {folder}; wait for it, or give another run_dir") from None
+    with alone_in(folder):
         failed = _run_all(cells, folder, fit_options)
     done = [str(folder / cell.name) for cell in cells if _ended(folder / cell.name)]
-    if done:
-        report(done, str(folder / "report"))
+    try:
+        if done:
+            report(done, str(folder / "report"))
+    except ValueError as error:
+        print(f"no report: {error}")
     if failed:
         fail(
             f"{len(failed)} of {len(cells)} runs failed, the same command tries them again: {'; '.join(failed)}", code=1

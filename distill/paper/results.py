@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -110,19 +110,26 @@ class Pooled(NamedTuple):
 
 
 def run_folders(folders: Sequence[Path]) -> list[Path]:
-    """List runs: each folder that is one's, and for others all that they hold, or their folders do.
+    """List runs: each folder that is one's, and for others all below them.
 
     Raises:
         ValueError: for a folder that is no run's and holds none.
     """
     found: list[Path] = []
     for folder in folders:
-        deeper = ("config.yaml", "*/config.yaml", "*/*/config.yaml")
-        inside = next(filter(None, ([file.parent for file in folder.glob(one)] for one in deeper)), [])
+        inside = sorted(_below(folder))
         if not inside:
             raise ValueError(f"{folder} is no run's folder, and holds none")
-        found += sorted(inside)
+        found += inside
     return list(dict.fromkeys(found))
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    if (folder / "config.yaml").is_file():
+        yield folder  # what lies in a run's folder is its own
+    elif folder.is_dir():
+        for path in folder.iterdir():
+            yield from _below(path)
 
 
 def is_online(run: Path) -> bool:
@@ -204,7 +211,7 @@ def _experiment(config: Any, hours: int) -> Experiment:
     loss = model.get("loss_name")
     return Experiment(
         config.model.class_path,
-        model["network"],
+        model.get("network", "its own"),
         loss,
         model.get("temperature"),
         tuple(sources),

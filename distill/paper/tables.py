@@ -1,7 +1,7 @@
 """Runs -> the paper's tables, ours beside the paper's numbers."""
 
 import functools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from distill.paper.charts import shares_chart, sizes_chart, temperatures_chart
@@ -79,9 +79,9 @@ def _budget(layout: Layout, cells: Cells) -> str:
     seeds = sorted({cell.seeds for cell in all_cells})
     episodes = sorted({result.own["episodes"] for result in results})
     said = (
-        f"Ours: {_list(_hours(*of) for of in hours)} of play; "
-        f"seeds {_list((', '.join(map(str, of)) for of in seeds), ' or ')}; "
-        f"{_list(map(str, episodes), ' or ')} episodes a seed; {_list(sorted({of.protocol for of in results}))}."
+        f"Ours: {'; '.join(_hours(*of) for of in hours)} of play; "
+        f"seeds {' or '.join(', '.join(map(str, of)) for of in seeds)}; "
+        f"{' or '.join(map(str, episodes))} episodes a seed; {'; '.join(sorted({of.protocol for of in results}))}."
     )
     if len(hours) > 1:
         said += " Hours differ from cell to cell: compare only those that have as many."
@@ -94,10 +94,6 @@ def _budget(layout: Layout, cells: Cells) -> str:
 
 def _hours(hours: int, games: int) -> str:
     return f"{hours} hours" + (f" over {games} games" if games > 1 else "")
-
-
-def _list(parts: Iterable[str], between: str = "; ") -> str:
-    return between.join(parts)
 
 
 def _order(layout: Layout, cells: Cells) -> str:
@@ -122,11 +118,11 @@ def _ranked(layout: Layout, means: Mapping[str, float | None]) -> str:
 
 
 def _names(games: Sequence[str], cells: Cells) -> str:
-    """Name games; of many, those of ours that are not among them."""
+    """List up to four games by name; of more, give their number, and name those of ours that are missing."""
     without = {game for of in cells.values() for game in of} - set(games)
     if len(games) <= 4:
-        return _list((GAME_NAMES.get(game, game) for game in games), ", ")
-    named = _list((GAME_NAMES.get(game, game) for game in sorted(without)), ", ")
+        return ", ".join(GAME_NAMES.get(game, game) for game in games)
+    named = ", ".join(GAME_NAMES.get(game, game) for game in sorted(without))
     return f"{len(games)} games" + (f" (not {named})" if without else "")
 
 

@@ -40,7 +40,8 @@ class Checkpoints(Checkpoint):
     What lies between the last two, scoring and a change of teachers, is done again by a run that goes on from the
     first of them. Whoever is asked to stop while a block is learned learns it to its end, writes a checkpoint, and
     stops; in between blocks, at once. On several devices all stop after the same block; between blocks without a
-    further checkpoint.
+    further checkpoint. Where the Trainer is to end early (`should_stop`, `max_time`), the hour is learned to its end
+    before, for half an hour of learning is none on the clock that all runs share.
 
     Args:
         folder: Where they are.
@@ -56,6 +57,7 @@ class Checkpoints(Checkpoint):
         self._saved_step = 0
         self._between_blocks = False
         self._hour_is_learned = False
+        self._ending = False
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Take the signals from the Trainer, which would stop anywhere, and pass them on to its other processes."""
@@ -76,6 +78,8 @@ class Checkpoints(Checkpoint):
     ) -> None:
         """Write a checkpoint if it is time, and stop if somebody asked for it."""
         self._hour_is_learned = batch_idx + 1 == trainer.num_training_batches
+        self._ending |= trainer.should_stop
+        trainer.should_stop = self._ending and self._hour_is_learned
         stopping = trainer.strategy.reduce_boolean_decision(self._signals.asked is not None, all=False)
         due = time.monotonic() - self._saved_at > self.seconds
         if self._hour_is_learned or stopping or trainer.strategy.reduce_boolean_decision(due, all=False):

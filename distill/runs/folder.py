@@ -2,7 +2,11 @@
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+import portalocker
 
 from distill.files.checkpoint import newest
 from distill.runs.process import rank
@@ -13,6 +17,7 @@ PROCESSES_VARIABLES = ("WORLD_SIZE", "SLURM_NTASKS")
 """Say how many there are, where torchrun or srun has started them."""
 CONFIG = "config.yaml"
 """Of a run, everything resolved."""
+LOCK = "lock"
 LAST = "last"
 """As a checkpoint's path, the newest whole one of the run."""
 
@@ -40,6 +45,21 @@ def claim(name: str, run_dir: str | None, *, resuming: bool) -> Path:
     return folder
 
 
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Keep other processes out of a folder; however this one ends, others may follow.
+
+    Raises:
+        ValueError: where another is in it.
+    """
+    with (folder / LOCK).open("ab") as lock:
+        try:
+            portalocker.lock(lock, portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING)
+        except portalocker.LockException:
+            raise ValueError(f"another process runs in {folder}; wait for it, or give another run_dir") from None
+        yield
+
+
 def current() -> Path:
     """Give the folder that this process claimed last; the working directory, where it claimed none."""
     return Path(os.environ.get(RUN_DIR_VARIABLE, "."))
@@ -62,9 +82,14 @@ def last_checkpoint(run: Path) -> str | None:
 def give_back(folder: Path) -> None:
     """Remove a claimed folder, and its parents, as far as they are empty."""
     for place in (folder, *folder.parents[:2]):
-        if place == Path(".") or not place.is_dir() or any(place.iterdir()):
+        if place == Path(".") or not place.is_dir() or _holds_anything(place):
             return
+        (place / LOCK).unlink(missing_ok=True)
         place.rmdir()
+
+
+def _holds_anything(folder: Path) -> bool:
+    return any(path.name != LOCK for path in folder.iterdir())
 
 
 def _number(parent: Path) -> Path:
@@ -83,6 +108,6 @@ def _named(folder: Path, resuming: bool) -> Path:
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"run_dir {folder} is a file; give a new folder")
     folder.mkdir(parents=True, exist_ok=True)
-    if any(folder.iterdir()) and not resuming:
+    if _holds_anything(folder) and not resuming:
         raise ValueError(f"run_dir {folder} is not empty; give a new folder, or resume with --resume {folder}")
     return folder

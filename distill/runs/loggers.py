@@ -1,6 +1,7 @@
 """Where a run's curves go: `metrics.csv`, and TensorBoard and Weights & Biases beside it.
 
-Their x-axis is the number of updates taken. Whoever logs to a run's end beside curves has `log_scores` and `log_film`.
+Their x-axis is the number of updates taken. A logger that also takes a finished run's scores, or a video of it, defines
+`log_scores` or `log_film`.
 """
 
 import csv
@@ -20,9 +21,8 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, Wand
 
 from distill.data import ReplayDataModule
 from distill.files.store import write_atomically
-from distill.film import FRAMES_PER_SECOND, Actor, film
+from distill.film import FRAMES_PER_SECOND, Actor, film, temperature_of
 from distill.player import Player
-from distill.protocol import TEMPERATURE
 from distill.rollout import greedy_in
 from distill.runs.folder import current
 from distill.scores import flat_scores, games_of
@@ -242,9 +242,9 @@ def _actors(game: str, model: Player, data: ReplayDataModule) -> list[Actor]:
     """Put a student beside its teacher; a learning teacher plays alone."""
     own = greedy_in(model.network.for_game(game))
     if game not in data.teachers:
-        return [Actor("teacher", own, TEMPERATURE)]
-    temperature = 1.0 if data.teacher_kinds[game] == "policy" else TEMPERATURE
-    return [Actor("teacher", greedy_in(data.teachers[game]), temperature), Actor("student", own, 1.0)]
+        return [Actor("teacher", own, temperature_of(model.kind))]
+    teacher = Actor("teacher", greedy_in(data.teachers[game]), temperature_of(data.teacher_kinds[game]))
+    return [teacher, Actor("student", own, temperature_of(model.kind))]
 
 
 def _need(package: str, extra: str, more: str = "") -> None:

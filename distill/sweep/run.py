@@ -6,12 +6,11 @@ import os
 import re
 import shlex
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-import portalocker
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
@@ -20,7 +19,7 @@ from distill import checks
 from distill.console import configs
 from distill.console.mistakes import fail
 from distill.files.store import write_atomically
-from distill.runs.folder import LAST, RUN_DIR_VARIABLE, claim
+from distill.runs.folder import LAST, RUN_DIR_VARIABLE, alone_in, claim
 from distill.runs.process import LINE_SECONDS_VARIABLE, POLL_SECONDS, Forwarded, Rehearse, Run
 from distill.runs.stopping import Signals, Stopped
 from distill.sweep.file import Point, Points, Sweep, read_sweep
@@ -65,11 +64,12 @@ def sweep(
     points = Points(what, count, seed)
     if "early_terminate" in what.content:
         print("early_terminate is left to W&B: here every run goes to its end")
+    options = [*fit_options]
     if "wandb" in " ".join(what.options) and importlib.util.find_spec("wandb") is None:
         print("wandb is not installed: runs log to their metrics.csv alone")
-        fit_options = [*fit_options, "--trainer.logger=null"]
+        options += ["--trainer.logger=null"]
     known = points.known()
-    wholes = [rehearse(what.options_of(point, fit_options)) for point in known]
+    wholes = [rehearse(what.options_of(point, options)) for point in known]
     begun = run_dir is not None and (Path(run_dir) / INDEX).is_file()
     folder = claim(f"sweep-{what.name}", run_dir, resuming=begun)
     os.environ.pop(RUN_DIR_VARIABLE)
@@ -78,7 +78,7 @@ def sweep(
     again += [f"--fit.{option[2:]}" if option.startswith("--") else option for option in fit_options]
     command = f"python -m distill sweep {shlex.join([file, *again])}"
     failed = {}
-    with _alone(folder):
+    with alone_in(folder):
         made_as = {"sweep": what.content, "seed": seed, "fit": list(fit_options)}
         points.resume(_begun(folder, made_as))
         print(f"run: {folder}", flush=True)
@@ -86,9 +86,9 @@ def sweep(
             with Signals():
                 for number, point in enumerate(points.each(lambda number: _scores_in(folder / str(number)))):
                     if number >= len(known):
-                        rehearse(what.options_of(point, fit_options))
+                        rehearse(what.options_of(point, options))
                     write_atomically(folder / INDEX, _packed({**made_as, "points": points.made}))
-                    run = Run(str(number), folder, what.options_of(point, [*fit_options, *shared]))
+                    run = Run(str(number), folder, what.options_of(point, [*options, *shared]))
                     differs = " ".join(f"{name}={point[name]}" for name in what.varied or point)
                     reason = _run(run, f"run {number} of {points.total}: {differs}")
                     if reason:
@@ -176,14 +176,3 @@ def _begun(folder: Path, made_as: Mapping[str, Any]) -> list[Point]:
 
 def _packed(content: Mapping[str, Any]) -> bytes:
     return (json.dumps(content, indent=2, default=str) + "\n").encode()
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Keep another process out of a sweep's folder."""
-    with (folder / "lock").open("ab") as lock:
-        try:
-            portalocker.lock(lock, portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING)
-        except portalocker.LockException:
-            raise ValueError(f"another process runs the sweep in {folder}") from None
-        yield

@@ -82,7 +82,10 @@ def test_the_order_of_events(teacher, tmp_path, small, monkeypatch):
 
 @pytest.mark.parametrize(("former", "labelled"), [("keep", [0, 1, 1, 3]), ("flush", [3])])
 def test_labels_change_from_the_next_hour_on(teacher, tmp_path, small, former, labelled):
-    """Each remembered hour holds the labels of whoever was best when it was played; `flush` drops the former's."""
+    """Each remembered hour holds the labels of whoever was best when it was played; `flush` drops the former's.
+
+    The labels are those of the observations that are drawn, from an hour's first step on.
+    """
     teacher.learn(0, 1, 2, 3, 4)
     _, data, _, _ = distil(tmp_path, small, former=former)
     memory = data.experiences["pong"].memory
@@ -90,8 +93,9 @@ def test_labels_change_from_the_next_hour_on(teacher, tmp_path, small, former, l
     for place, hour in enumerate(labelled):
         torch.manual_seed(hour)
         network = rounded(build("net3", num_actions=6))
-        times = torch.arange(60 * place + 5, 60 * place + 60).repeat_interleave(4).numpy()
-        envs = torch.arange(4).repeat(55).numpy()
+        begin = memory._oldest + 60 * place
+        times = torch.arange(begin, begin + 60).repeat_interleave(4).numpy()
+        envs = torch.arange(4).repeat(60).numpy()
         labels = torch.from_numpy(memory._kept.labels[times, envs])
         torch.testing.assert_close(network(memory._observations(times, envs)), labels, atol=1e-4, rtol=1e-4)
 

@@ -2,6 +2,7 @@
 
 import json
 
+import lightning as L
 import pytest
 import torch
 
@@ -112,3 +113,30 @@ def test_one_game_at_a_time():
         TeacherModule(["pong", "freeway"], network="multi3", score_every_hours=1)
     with pytest.raises(ValueError, match="must be 1 or more"):
         TeacherModule("pong", network="net3", score_every_hours=-1)
+
+
+def test_who_learns_on_has_not_ended(best, tmp_path):
+    """A run that goes on after its end is waited for again."""
+    best.scored(0, -21.0, network(), {"game": "pong"})
+    best.end()
+    best.close()
+    again = BestNetworks(tmp_path, "pong", 3)
+    assert read_index(tmp_path).ended
+    again.begin()
+    again.close()
+    assert not read_index(tmp_path).ended
+
+
+class Enough(L.Callback):
+    """Ends a run in the midst of its second hour."""
+
+    def on_train_batch_end(self, trainer, module, outputs, batch, number):
+        trainer.should_stop = trainer.current_epoch == 1
+
+
+def test_a_teacher_that_is_stopped_early_has_ended(small, tmp_path, monkeypatch):
+    """Whatever ends a teacher's run before its last hour, its students do not wait for more."""
+    monkeypatch.setattr("distill.teacher.score_episodes", lambda policy, rules: torch.zeros(2).numpy())
+    teacher = TeacherModule("pong", network="net3", score_every_hours=1)
+    fit(teacher, ReplayDataModule("pong", **small), hours=5, default_root_dir=tmp_path, callbacks=[Enough()])
+    assert read_index(tmp_path).ended

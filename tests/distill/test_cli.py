@@ -6,14 +6,16 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 import yaml
 
 from distill.cli import GROUPS, main
-from distill.commands import COMMANDS
+from distill.commands import COMMANDS, divide
 from distill.files.checkpoint import newest
+from distill.runs.folder import alone_in
 from distill.weights import load_network
 
 SMALL = ["--config", "conf/compress.yaml", "--config", "conf/debug.yaml", "--model.network", "net3"]
@@ -203,6 +205,9 @@ def test_interpolation_follows_the_command_line(workdir, capsys):
         (["--trainer.max_epochs", "0"], "it must be 1 simulated hour or more"),
         (["--data.memory_hours", "0"], "it must be above 0"),
         (["--data.hour_steps", "0"], "it must be 1 or more"),
+        (["--data.memory_hours", "1e-6"], "leaves 0 steps of each environment in the memory"),
+        (["--trainer.max_steps", "7"], "trainer.max_steps is 7; it must be -1"),
+        (["--trainer.precision", "bf16-true"], "allowed are 32-true, bf16-mixed, 16-mixed"),
         (["--seed_everything=-4"], "it must be between 0 and"),
         (["--model", "nowhere.Mine"], "'nowhere.Mine' is not allowed in a config"),
         (["--model", "mine.Mine"], "Problem with given class_path 'mine.Mine'"),
@@ -268,3 +273,72 @@ def test_two_processes_end_as_one_run(workdir, make_teacher):
     (folder,) = (workdir / "runs" / "compress").iterdir()
     scores = json.loads((folder / "scores.json").read_text())
     assert scores["student"]["episodes"] == 4
+
+
+def test_one_process_writes_into_a_folder(fit, workdir, capsys):
+    """While a process runs in a folder, no other begins or goes on there; afterwards it may."""
+    fit("--run_dir", "run")
+    capsys.readouterr()
+    with alone_in(workdir / "run"), pytest.raises(SystemExit) as stop:
+        main(["fit", "--resume", "run"])
+    assert stop.value.code == 2
+    assert capsys.readouterr().err == "error: another process runs in run; wait for it, or give another run_dir\n"
+    main(["fit", "--resume", "run"])
+    (workdir / "other").mkdir()
+    with alone_in(workdir / "other"), pytest.raises(SystemExit):
+        fit("--run_dir", "other")
+    assert [path.name for path in (workdir / "other").iterdir()] == ["lock"]
+
+
+def test_a_run_without_an_end_shows_its_hours(fit, workdir, monkeypatch):
+    """With `max_epochs` -1 the bar counts hours, of a total that nobody knows."""
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as on a terminal
+    fit("--trainer.max_epochs=-1", "--trainer.max_time=00:00:00:00")
+    assert (workdir / "runs" / "compress" / "0" / "scores.json").is_file()
+
+
+def test_nothing_is_validated_without_weights(workdir, capsys):
+    """`validate` scores a checkpoint or the weights of a file, not a network that knows nothing."""
+    with pytest.raises(SystemExit) as stop:
+        main(["validate", *SMALL])
+    assert stop.value.code == 2
+    assert "give it as --ckpt_path" in capsys.readouterr().err
+
+
+def test_options_of_another_command_take_one_value():
+    """What is forwarded loses its prefix and keeps its value; the words after that are the command's own."""
+    args = ["--fit.trainer.precision", "bf16-mixed", "table1", "--hours", "2", "--fit.seed=1", "more", "--fit.flag"]
+    kept, forwarded = divide(args, "--fit.")
+    assert kept == ["table1", "--hours", "2", "more"]
+    assert forwarded == ["--trainer.precision", "bf16-mixed", "--seed=1", "--flag"]
+
+
+def test_a_file_that_cannot_be_written_is_one_line(workdir, capsys):
+    """What the system refuses, any command says in a line."""
+    (workdir / "taken").touch()
+    args = ["--episodes", "1", "--max_frames", "400", "--json", "taken/scores.json"]
+    with pytest.raises(SystemExit) as stop:
+        main(["evaluate", "pong", *args])
+    assert stop.value.code == 1
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("error: ")
+    assert "taken" in error
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["draw-starts", "WEIGHTS", "--out", "WEIGHTS"],
+        ["evaluate", "WEIGHTS", "--json", "WEIGHTS"],
+        ["export", "WEIGHTS", "--out", "WEIGHTS", "--format", "safetensors"],
+    ],
+)
+def test_what_is_read_is_not_written_over(args, make_teacher, capsys):
+    """A command whose output would replace its input refuses before it does anything."""
+    weights = make_teacher("pong")
+    before = Path(weights).read_bytes()
+    with pytest.raises(SystemExit) as stop:
+        main([weights if arg == "WEIGHTS" else arg for arg in args])
+    assert stop.value.code == 2
+    assert "which is what is read; give another file" in capsys.readouterr().err
+    assert Path(weights).read_bytes() == before

@@ -129,3 +129,17 @@ def test_several_games_may_have_guests(make_teacher, small):
     data = ReplayDataModule({"pong": Brightness(), "breakout": make_teacher("breakout")}, **small)
     assert data.teacher_sources["pong"] == "Brightness"
     assert isinstance(data.teachers["pong"], Guest)
+
+
+def test_a_guest_says_whether_its_numbers_are_logits(small):
+    """Its attribute `kind` says so; without one they are values, and other kinds are refused."""
+    module = Brightness()
+    kinds = {}
+    for kind in (None, "policy"):
+        if kind:
+            module.kind = kind
+        kinds[kind] = ReplayDataModule("pong", module, **small).teacher_kinds["pong"]
+    assert kinds == {None: "values", "policy": "policy"}
+    module.kind = "logits"
+    with pytest.raises(ValueError, match="kind of Brightness 'logits' is unknown; choose one of values, policy"):
+        ReplayDataModule("pong", module, **small)

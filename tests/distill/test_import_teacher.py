@@ -11,6 +11,7 @@ import torch
 
 from distill.cli import main
 from distill.data import ReplayDataModule
+from distill.losses import nll_loss
 from distill.networks import DQN
 from distill.student import StudentModule
 from distill.weights import load_network, save_network
@@ -123,4 +124,10 @@ def test_a_policy_is_refused_from_python(policy, small, tmp_path):
         trainer.fit(StudentModule("pong"), data)
     assert not (tmp_path / "hours").exists()
     StudentModule("pong", loss_name="nll").check_teachers(data.teacher_kinds)
+
+    class Other(StudentModule):
+        def loss(self, batch):
+            return nll_loss(self(batch.observations), batch.labels)
+
+    Other("pong", loss_name="mse").check_teachers(data.teacher_kinds)  # its author knows what it takes
     StudentModule("pong").check_teachers({"pong": "values"})

@@ -104,8 +104,9 @@ def test_games_are_drawn_alike():
 def test_games_change_with_the_episode():
     """In turn, each game has as many updates as belong to one of its episodes, at least one."""
     games = {"a": Played(9, 10.0), "b": Played(0, 1.0), "c": Played(9, 20.0), "d": Played(9, 0.1)}
-    order = itertools.islice(turns(games, "episode", np.random.default_rng(0), 0.2), 14)
-    assert "".join(order) == "aaccccdaaccccd"
+    for hour, expected in enumerate(("aaccccdaaccccd", "ccccdaaccccdaa", "daaccccdaacccc", "aaccccdaaccccd")):
+        order = itertools.islice(turns(games, "episode", np.random.default_rng(0), 0.2, hour), 14)
+        assert "".join(order) == expected
 
 
 @pytest.mark.parametrize("interleave", ["minibatch", "episode"])
@@ -256,6 +257,8 @@ def test_a_run_scores_each_game(workdir, two, capsys):
         assert found["student"]["episodes"] == found["teacher"]["episodes"] == 4
         network, header = load_network("run/student.safetensors", game)
         assert (network.num_actions, header["game"]) == (num_actions(game), game)
+        # It was taught to choose as its teacher does, not what that values actions at; as a teacher it is a policy.
+        assert header["kind"] == load_network("run/checkpoints/last.ckpt", game)[1]["kind"] == "policy"
     main(["evaluate", "run/student.safetensors", "--game", "pong", "--episodes", "1", "--max_frames", "400"])
     main(["evaluate", "run/checkpoints/last.ckpt", "--game", "freeway", "--episodes", "1", "--max_frames", "400"])
     assert "pong: " in capsys.readouterr().out
@@ -267,3 +270,11 @@ def test_a_network_of_several_games_must_be_told_which():
     assert StudentModule(["pong"], network="multi3")(seen).shape == (4, 6)
     with pytest.raises(ValueError, match="game '' is unknown; choose one of freeway, pong"):
         StudentModule(["freeway", "pong"], network="multi3")(seen)
+
+
+def test_several_processes_draw_by_chance(two, workdir, capsys):
+    """How long episodes are, each process would estimate from its own play; so `episode` is refused."""
+    options = ["--config", "conf/multitask3.yaml", "--data.game", json.dumps(two), "--data.interleave", "episode"]
+    with pytest.raises(SystemExit):
+        main(["fit", *options, "--trainer.devices=2", "--trainer.strategy=ddp_find_unused_parameters_true"])
+    assert "with 2 processes it must be minibatch" in capsys.readouterr().err

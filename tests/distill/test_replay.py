@@ -112,7 +112,8 @@ def test_transitions(length, written, chunk, ahead):
     starts = {(t, n) for t in range(max(0, written - length), written - ahead) for n in range(ENVS)}
     rows = memory.transitions(np.random.default_rng(0), 16 * len(starts), ahead)
     drawn = set()
-    for row, (seen, following) in enumerate(zip(codes_of(rows.observations), codes_of(rows.following), strict=True)):
+    seen_and_next = zip(codes_of(rows.observations), codes_of(rows.next_observations), strict=True)
+    for row, (seen, following) in enumerate(seen_and_next):
         start, env = place(int(rows.actions[row]))
         assert seen == stack(start, env)
         assert following == stack(start + ahead, env)
@@ -148,7 +149,7 @@ def test_types():
         "rewards": torch.float32,
         "ended": torch.bool,
         "lost_life": torch.bool,
-        "following": torch.uint8,
+        "next_observations": torch.uint8,
     }
 
 
@@ -201,3 +202,27 @@ def test_to():
     assert rows.observations.is_meta
     assert rows.labels.is_meta
     assert (rows.observations.dtype, rows.labels.dtype) == (torch.uint8, torch.float32)
+
+
+def test_what_is_forgotten_is_not_drawn():
+    """After `forget` rows are drawn from newer steps alone, and their stacks still reach back to older frames."""
+    memory = filled(30, written=20)
+    memory.forget()
+    assert len(memory) == 0
+    memory.extend(between(20, 36))
+    assert len(memory) == 16 * ENVS
+    assert memory.episode_steps == 16 * ENVS / 4  # so many ended in those steps
+    batch = memory.minibatch(np.random.default_rng(0), 2000)
+    drawn = {place(int(label)) for label in batch.labels[:, 0]}
+    assert drawn == {(time, env) for time in range(20, 36) for env in range(ENVS)}
+    for seen, label in zip(codes_of(batch.observations), batch.labels[:, 0], strict=True):
+        assert seen == stack(*place(int(label)))
+
+
+def test_an_episode_that_has_not_ended_is_as_long_as_its_play():
+    """Before any episode ends, an episode is estimated at what one environment has played, not at what all have."""
+    memory = Memory(TIMES, ENVS, num_actions=2)
+    steps = between(0, 20)
+    steps.ended[...] = False
+    memory.extend(steps)
+    assert memory.episode_steps == 20

@@ -175,13 +175,13 @@ def test_play_goes_on_where_it_was_broken_off(game):
     games = Atari(game, 3, max_frames=120)
     policy = pixel_counter(games.num_actions)
     whole = play(policy, games, episodes(), fixed(0.5))
-    stand, rebuilt = Unfinished.fresh(3), Atari(game, 3, max_frames=120)
+    position, rebuilt = Unfinished.fresh(3), Atari(game, 3, max_frames=120)
     for length in pieces:
-        broken = play(policy, rebuilt, episodes(), fixed(0.5), stand)
+        broken = play(policy, rebuilt, episodes(), fixed(0.5), position)
         steps = collect(broken, length, rebuilt)
         assert same(steps, collect(whole, length, games))
-        stand = stand.after(steps)
-    assert stand.begun > 6
+        position = position.after(steps)
+    assert position.begun > 6
 
 
 def test_where_play_stands():
@@ -192,15 +192,15 @@ def test_where_play_stands():
     steps = Steps.empty(4, 3, 6)
     steps.first[:], steps.ended[:] = first, ended
     steps.actions[:] = np.arange(12).reshape(4, 3)
-    stand = Unfinished.fresh(3).after(steps)
-    assert stand.begun == 7  # 0 1 2, then 3 and 4 at time 2, 5 at time 3, 6 is about to begin
-    assert stand.numbers.tolist() == [0, 5, 6]
-    assert [actions.tolist() for actions in stand.actions] == [[0, 3, 6, 9], [10], []]
+    position = Unfinished.fresh(3).after(steps)
+    assert position.begun == 7  # 0 1 2, then 3 and 4 at time 2, 5 at time 3, 6 is about to begin
+    assert position.numbers.tolist() == [0, 5, 6]
+    assert [actions.tolist() for actions in position.actions] == [[0, 3, 6, 9], [10], []]
     steps.first[0], steps.first[0, 2] = False, True
-    stand = stand.after(steps)
-    assert stand.begun == 11
-    assert stand.numbers.tolist() == [0, 9, 10]
-    assert [actions.tolist() for actions in stand.actions] == [[0, 3, 6, 9, 0, 3, 6, 9], [10], []]
+    position = position.after(steps)
+    assert position.begun == 11
+    assert position.numbers.tolist() == [0, 9, 10]
+    assert [actions.tolist() for actions in position.actions] == [[0, 3, 6, 9, 0, 3, 6, 9], [10], []]
 
 
 def test_lost_lives():
@@ -226,3 +226,20 @@ def test_greedy_in_a_network():
         network.out.bias += 1
     np.testing.assert_allclose(policy(observations), before + 1, atol=1e-5)
     assert before.dtype == np.float32
+
+
+def test_a_policy_is_what_it_says_in_any_surroundings():
+    """In float32, where mixed precision is on around it; as in evaluation, though the network is learning."""
+    torch.manual_seed(0)
+    network = build("net3", num_actions=6)
+    seen = np.random.default_rng(0).integers(0, 256, (8, 4, 84, 84), np.uint8)
+    alone = greedy_in(network)(seen)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert np.array_equal(greedy_in(network)(seen), alone)
+        mixed = greedy_in(network, dtype=None)(seen)
+    assert not np.array_equal(mixed, alone)
+    assert np.array_equal(greedy_in(network, torch.bfloat16)(seen), mixed)
+    learning = torch.nn.Sequential(network, torch.nn.Dropout(0.5))
+    learning[0].eval()
+    assert np.array_equal(greedy_in(learning)(seen), alone)
+    assert [learning.training, learning[0].training, learning[1].training] == [True, False, True]

@@ -29,7 +29,7 @@ def test_one_step_targets_are_those_of_mnih():
     """With one step the target is the clipped reward plus the discounted largest target value."""
     teacher = TeacherModule("pong", network="net3", discount=0.9)
     batch = rows([[3.0], [-0.5]])
-    best = teacher.target(batch.following).amax(1)
+    best = teacher.target(batch.next_observations).amax(1)
     assert_close(teacher.targets(batch), torch.tensor([1.0, -0.5]) + 0.9 * best)
 
 
@@ -39,8 +39,8 @@ def test_double_values_the_learning_networks_choice():
     teacher = TeacherModule("pong", network="net3", discount=0.9, double=True)
     torch.nn.init.normal_(teacher.network.out.bias, std=10.0)
     batch = rows([[0.0]] * 8)
-    chosen = teacher.network(batch.following).argmax(1)
-    values = teacher.target(batch.following)
+    chosen = teacher.network(batch.next_observations).argmax(1)
+    values = teacher.target(batch.next_observations)
     assert (chosen != values.argmax(1)).any()
     assert_close(teacher.targets(batch), 0.9 * values[torch.arange(8), chosen])
 

@@ -190,3 +190,28 @@ def test_a_dead_run_lets_go(tmp_path, open_store):
     run.kill()
     run.join()
     assert open_store().get("a", lambda: CONTENT) == CONTENT
+
+
+def test_a_file_that_is_being_read_stays(tmp_path, open_store):
+    """Who evicts passes by a file whose reader has locked its name, but does not hold it yet."""
+    store, reader = open_store(2.2e-6), open_store()
+    fill(store, "ab")
+    store.close()
+    with reader._lock("a"):
+        fill(store, "c")
+        assert names(tmp_path) == "ac"
+    store.close()
+    fill(store, "d")
+    assert names(tmp_path) == "cd"
+
+
+def test_waiting_can_be_given_up(tmp_path, open_store):
+    """What is raised while another run makes a file ends the waiting for it, at once."""
+    store, other = open_store(), open_store()
+
+    def give_up() -> None:
+        raise TimeoutError
+
+    with other._lock("a"), pytest.raises(TimeoutError):
+        store.get("a", never, on_wait=give_up)
+    assert store.get("a", lambda: CONTENT) == CONTENT

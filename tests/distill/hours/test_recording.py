@@ -65,13 +65,15 @@ def files(folder) -> dict[str, bytes]:
 def test_an_hour_file_gives_back_every_bit(recording):
     """Reading what was written gives the same arrays, of the same types."""
     steps = recording().hour(0)
-    stand = Unfinished.fresh(4).after(steps)
-    again = Hour.from_bytes(Hour(steps, stand).to_bytes({"game": "breakout"}))
+    position = Unfinished.fresh(4).after(steps)
+    again = Hour.from_bytes(Hour(steps, position).to_bytes({"game": "breakout"}))
     assert same(again.steps, steps)
     assert all(getattr(again.steps, field.name).dtype == getattr(steps, field.name).dtype for field in fields(Steps))
-    assert again.stand.begun == stand.begun
-    assert again.stand.numbers.tolist() == stand.numbers.tolist()
-    assert [actions.tolist() for actions in again.stand.actions] == [actions.tolist() for actions in stand.actions]
+    assert again.position.begun == position.begun
+    assert again.position.numbers.tolist() == position.numbers.tolist()
+    assert [actions.tolist() for actions in again.position.actions] == [
+        actions.tolist() for actions in position.actions
+    ]
 
 
 def test_hours_are_played_once(recording):

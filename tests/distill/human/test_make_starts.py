@@ -93,3 +93,11 @@ def test_no_ops_are_part_of_a_networks_play(make_teacher, tmp_path):
     assert (steps == steps[:, :1]).all()
     assert len(set(steps[:, 0].tolist())) > 2
     assert idle > 0
+
+
+def test_a_recording_is_not_written_over(recording, capsys):
+    """A person's play cannot be made again: `--out` may be none of the recordings."""
+    log = recording / "a.txt"
+    before = log.read_bytes()
+    assert "which is what is read" in refused(capsys, "import-starts", str(recording), "--out", str(log))
+    assert log.read_bytes() == before

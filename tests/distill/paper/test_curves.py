@@ -107,3 +107,11 @@ def test_mistakes(pair, workdir, capsys):
     (student / "config.yaml").write_text("a: [")
     assert "is no run's config" in refused(capsys, pair)
     assert not (workdir / "report").exists()
+
+
+def test_students_of_one_name_are_two(pair, tmp_path):
+    """Runs whose folders have the same name, as those that `fit` numbers, are told apart by where they lie."""
+    for name in ("a", "b"):
+        shutil.move(pair / f"student{int(name == 'b')}", tmp_path / name / "0")
+    curves = read_curves([pair / "teacher", tmp_path / "a" / "0", tmp_path / "b" / "0"])
+    assert sorted(curves.students) == ["a/0", "b/0"]

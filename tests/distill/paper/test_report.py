@@ -116,13 +116,18 @@ def test_means_are_over_the_same_games(reported):
     assert "There is no game in which every student has a share above 0" in text  # table 1: no game has all losses
 
 
-def test_runs_are_found_two_folders_deep(runs, tmp_path):
-    """A folder stands for the runs in it, or in its folders; one that holds none is refused."""
+def test_runs_are_found_however_deep(runs, tmp_path):
+    """A folder stands for all runs below it, near and far, but for none within a run; one without any is refused."""
     (tmp_path / "all").mkdir()
     (tmp_path / "all" / "some").symlink_to(runs)
     (tmp_path / "empty").mkdir()
     assert run_folders([tmp_path / "all"]) == [tmp_path / "all" / "some" / run.name for run in run_folders([runs])]
     assert len(run_folders([runs, runs / "net1"])) == len(run_folders([runs])) == len([*runs.iterdir()])
+    near, far = tmp_path / "mixed" / "mine", tmp_path / "mixed" / "online" / "0" / "student0"
+    for run in (near, far, near / "wandb" / "files"):
+        run.mkdir(parents=True)
+        (run / "config.yaml").touch()
+    assert run_folders([tmp_path / "mixed"]) == [near, far]
     with pytest.raises(ValueError, match="holds none"):
         run_folders([runs, tmp_path / "empty"])
 

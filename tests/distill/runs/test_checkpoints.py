@@ -98,3 +98,20 @@ def test_a_checkpoint_every_so_many_seconds(learn, tmp_path, monkeypatch):
     saved.clear()
     learn("seldom", "one of students")
     assert saved == [16, 16, 32, 32, 48, 48]
+
+
+class Ending(L.Callback):
+    """Has the Trainer end after the second block of the second hour."""
+
+    def on_train_batch_end(self, trainer, module, outputs, batch, number):
+        if (trainer.current_epoch, number) == (1, 1):
+            trainer.should_stop = True
+
+
+def test_an_hour_is_never_cut_short(learn):
+    """A run that is to end within an hour learns and scores that hour first; going on, it ends as if it never was."""
+    for what in ("one of students", "one teacher"):
+        whole = learn(f"whole {what}", what)
+        ended = learn(f"parts {what}", what, [Ending()])
+        assert ended.scored_updates == ended.trainer.global_step == 2 * 4 * BLOCKS
+        assert same(whole, learn(f"parts {what}", what))

@@ -18,7 +18,7 @@ Stretch = tuple[int, int]
 """From which step of each environment to which, counted from the run's beginning; the last is not in it."""
 
 
-class SelfPlay:
+class OwnPlay:
     """Play that goes on from piece to piece.
 
     Args:
@@ -58,13 +58,14 @@ class SelfPlay:
         self._again = Steps.joined([hour.steps for hour in before]) if before else None
         self._at = hour_begin
         """Step of each environment up to which `steps` has given what was played."""
-        self._stand = before[-1].stand if before else Unfinished.fresh(rules.num_envs)  # at the end of what is kept
+        # At the end of what is kept.
+        self._position = before[-1].position if before else Unfinished.fresh(rules.num_envs)
         self._pieces: list[Steps] = []  # since then
         self._first_needed = deque([self._begin], maxlen=3)  # by the last checkpoints
         self._games = rules.games(num_threads)
         self._stepping = self._end * rules.num_envs
         epsilon = lambda: rules.epsilon_after(self._stepping)  # noqa: E731
-        self._playing = play(policy, self._games, rules.episode, epsilon, self._stand)
+        self._playing = play(policy, self._games, rules.episode, epsilon, self._position)
 
     @property
     def _end(self) -> int:
@@ -118,11 +119,11 @@ class SelfPlay:
         if self._folder is None or not self._pieces:
             return
         steps = Steps.joined(self._pieces)
-        stand = self._stand.after(steps)
+        position = self._position.after(steps)
         stretch = self._end, self._end + len(steps)
         header = {"game": self.rules.game, "rank": self.rules.rank, "steps_of_each": stretch}
-        write_atomically(self._path(stretch), seal(Hour(steps, stand).to_bytes(header)))
-        self._pieces, self._stand, self.kept = [], stand, [*self.kept, stretch]
+        write_atomically(self._path(stretch), seal(Hour(steps, position).to_bytes(header)))
+        self._pieces, self._position, self.kept = [], position, [*self.kept, stretch]
         while len(self.kept) > 1 and self.hour_begin - self.kept[1][0] >= self._needed:
             self.kept.pop(0)
         self._first_needed.append(self.kept[0][0])
