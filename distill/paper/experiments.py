@@ -39,6 +39,8 @@ class Plan(NamedTuple):
     """Folder of the teachers' play."""
     folder: Path
     """Where the runs are."""
+    games: tuple[str, ...] = tuple(GAME_NAMES)
+    """Which of the paper's."""
 
 
 Made = tuple[list[Cell], set[str]]
@@ -64,9 +66,10 @@ def cells_of(table: TableName, plan: Plan, seeds: Sequence[int]) -> tuple[list[C
     return list(cells.values()), sorted(missing, key=list(GAME_NAMES).index)
 
 
-def _with_teacher(games: Sequence[str]) -> tuple[list[str], set[str]]:
-    found = [game for game in games if game in shipped()]
-    return found, set(games) - set(found)
+def _with_teacher(plan: Plan, games: Sequence[str]) -> tuple[list[str], set[str]]:
+    wanted = [game for game in games if game in plan.games]
+    found = [game for game in wanted if game in shipped()]
+    return found, set(wanted) - set(found)
 
 
 def _cell(name: str, config: str, hours: int, seed: int, *options: str, needs: str | None = None) -> Cell:
@@ -98,23 +101,25 @@ def _one_game(
 
 
 def _table1(plan: Plan, seed: int) -> Made:
-    games, missing = _with_teacher(LOSS_GAMES)
+    games, missing = _with_teacher(plan, LOSS_GAMES)
     losses = ("mse", "nll", "kl")
     return [_one_game(f"{loss}-dqn", plan, seed, game, loss, "dqn") for game in games for loss in losses], missing
 
 
 def _table_b1(plan: Plan, seed: int) -> Made:
-    games, missing = _with_teacher(tuple(GAME_NAMES))
+    games, missing = _with_teacher(plan, tuple(GAME_NAMES))
     return [_one_game(f"kl-{size}", plan, seed, game, "kl", size) for game in games for size in SIZES], missing
 
 
 def _temperature(plan: Plan, seed: int) -> Made:
-    games, missing = _with_teacher(LOSS_GAMES)
+    games, missing = _with_teacher(plan, LOSS_GAMES)
     cells = [_one_game("kl-dqn", plan, seed, game, "kl", "dqn", one) for game in games for one in TEMPERATURES]
     return cells, missing
 
 
 def _table_b2(plan: Plan, seed: int) -> Made:
+    if not {"freeway", "pong", "qbert"} <= set(plan.games):
+        return [], set()
     hours, store = 3 * plan.hours, ("--data.store", plan.store)
     students = [
         _cell(f"{loss}-multi3", "paper/multi3.yaml", hours, seed, "--model.loss_name", loss, *store)
@@ -124,13 +129,17 @@ def _table_b2(plan: Plan, seed: int) -> Made:
 
 
 def _table2(plan: Plan, seed: int) -> Made:
-    games, missing = _with_teacher(tuple(GAME_NAMES))
+    games, missing = _with_teacher(plan, tuple(GAME_NAMES))
+    if not games:
+        return [], missing
     options = ("--data.game", json.dumps({game: game for game in games}), "--data.store", plan.store)
     hours = len(games) * plan.hours
     return [_cell(f"kl-multi10-{len(games)}games", "paper/multi10.yaml", hours, seed, *options)], missing
 
 
 def _figure5(plan: Plan, seed: int) -> Made:
+    if ONLINE_GAME not in plan.games:
+        return [], set()
     hours, game = ONLINE_FACTOR * plan.hours, ("--data.game", ONLINE_GAME)
     teacher = _cell("online-teacher", "online_teacher.yaml", hours, 0, *game)
     follows = ("--data.teacher", str(plan.folder / teacher.name))

@@ -12,6 +12,7 @@ from distill import checks
 from distill.console.mistakes import fail
 from distill.paper.experiments import Cell, Plan, TableName, cells_of
 from distill.paper.page import interval, points
+from distill.paper.published import GAME_NAMES
 from distill.paper.report import report
 from distill.paper.results import is_online, read_results
 from distill.runs.folder import LAST, alone_in
@@ -30,6 +31,7 @@ def reproduce(
     *,
     hours: int = 5,
     seeds: list[int] = [0],  # noqa: B006
+    games: list[str] | None = None,
     run_dir: str | None = None,
     store: str = "runs/paper/play",
     dry_run: bool = False,
@@ -44,19 +46,25 @@ def reproduce(
         hours: Of play that each student sees of each game, simulated hours, 1 or more; the paper's are 500 for one
             game, 500 for three together, and 34,000 for ten together. Figure 5 takes four times as many.
         seeds: One run of each experiment for each.
+        games: Which of the paper's ten; by default all. What takes several at once is run where all of its are among
+            them, table 2 with those that are.
         run_dir: Folder of the runs; default `runs/paper/hours<N>`. The report is in its `report`.
         store: Folder of the teachers' play, shared by all runs.
         dry_run: Whether to print the commands, and run nothing.
         fit_options: What comes after `--fit.`: options of all runs, e.g. `--fit.trainer.accelerator gpu`.
 
     Raises:
-        ValueError: for no seed or one twice, and while another command runs in that folder.
+        ValueError: for no seed or one twice, for games that are none of the paper's or have no run in the table, and
+            while another command runs in that folder.
     """
     checks.at_least(1, hours=hours)
     if not seeds or len(set(seeds)) < len(seeds):
         raise ValueError(f"seeds is {seeds}; there must be one at least, and none twice")
+    checks.one_of(GAME_NAMES, **{f"games[{place}]": game for place, game in enumerate(games or ())})
     folder = Path(run_dir or f"runs/paper/hours{hours}")
-    cells, missing = cells_of(table, Plan(hours, store, folder), seeds)
+    cells, missing = cells_of(table, Plan(hours, store, folder, tuple(games or GAME_NAMES)), seeds)
+    if not cells:
+        raise ValueError(f"{table} has no run of {', '.join(games or missing)} alone; give more games, or none for all")
     if missing:
         print(f"left out, for no teacher is shipped: {', '.join(missing)}")
     if dry_run:

@@ -77,6 +77,9 @@ def test_a_tables_cells(monkeypatch):
     assert count == {"table1": 12, "tableB1": 50, "tableB2": 3, "table2": 1, "temperature": 16, "figure5": 2}
     assert len(cells_of("all", plan, [0])[0]) == sum(count.values()) - 4  # temperature 0.01 stands in table 1
     assert len(cells_of("figure5", plan, [0, 1, 2])[0]) == 4  # one teacher
+    few = plan._replace(games=("freeway", "pong"))
+    count = {table: len(cells_of(table, few, [0])[0]) for table in experiments.MAKERS}
+    assert count == {"table1": 6, "tableB1": 10, "tableB2": 0, "table2": 1, "temperature": 8, "figure5": 0}
     del games["breakout"]
     cells, missing = cells_of("table1", plan, [0])
     assert (len(cells), missing) == (9, ["breakout"])
@@ -176,6 +179,8 @@ def test_figure_5_is_a_config_of_online(workdir, capsys):
         (["--seeds", "[]"], "one at least"),
         (["--seeds", "[1, 1]"], "none twice"),
         (["tableX"], "'table1', 'tableB1', 'tableB2'"),
+        (["--games", "[pongo]"], "games[0] 'pongo' is unknown; choose one of beam_rider, "),
+        (["tableB2", "--games", "[pong]"], "tableB2 has no run of pong alone"),
     ],
 )
 def test_mistakes(args, message, workdir, capsys):
