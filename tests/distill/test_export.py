@@ -80,7 +80,7 @@ def test_mistakes(several, make_teacher, workdir, capsys):
         (["export", several], "say which game"),
         (["export", several, "--game", "qbert"], "not qbert; give a network for qbert"),
         (["export", pong, "--out", "mine.pt"], "must end in .onnx"),
-        (["export", pong, "--format", "safetensors", "--out", pong], "which is what is exported"),
+        (["export", pong, "--format", "safetensors", "--out", pong], "which is what is read"),
         (["export", pong, "--format", "tflite"], "one of 'onnx', 'torch', 'safetensors'"),
         (["export", pong, "--teacher", make_teacher("breakout")], "plays breakout, not pong"),
         (["evaluate", "good.onnx", "--game", "breakout"], "plays pong, not breakout"),

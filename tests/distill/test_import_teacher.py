@@ -78,7 +78,7 @@ def test_mistakes(foreign, policy, workdir, capsys):
     for args, message in [
         ([foreign, "--out", "a.safetensors"], "say which game"),
         ([foreign, "--game", "pong", "--out", "a.zip"], "must end in .safetensors"),
-        (["same.safetensors", "--game", "pong", "--out", "same.safetensors"], "which is what is imported"),
+        (["same.safetensors", "--game", "pong", "--out", "same.safetensors"], "which is what is read"),
         ([policy, "--out", "a.safetensors"], "needs no import"),
         (["none", "--game", "pong", "--out", "a.safetensors"], "neither a file nor a shipped teacher"),
         ([foreign, "--game", "pong", "--out", "a.safetensors", "--episodes", "0"], "must be 1 or more"),

@@ -16,7 +16,7 @@ PLAY |= {"epsilon": [(0, 1.0), (3, 0.0)], "hour_steps": 480}
 
 @pytest.fixture
 def learn(tmp_path, small):
-    """Let a teacher learn hours in a folder; it keeps its last checkpoint there."""
+    """Let a teacher learn hours in a folder; its last checkpoint is kept in another."""
 
     def run(folder, hours, game="pong", ckpt_path=None, **changes):
         L.seed_everything(0, verbose=False)
@@ -24,15 +24,16 @@ def learn(tmp_path, small):
         data = ReplayDataModule(games, **{**small, **PLAY, **changes})
         network = "net3" if isinstance(game, str) else "multi3"
         module = TeacherModule(game, network, target_updates=10, optimizer="adam", learning_rate=1e-3)
-        saving = ModelCheckpoint(tmp_path / folder / "checkpoints", filename="last", save_on_train_epoch_end=True)
-        fit(module, data, hours, ckpt_path, enable_checkpointing=True, callbacks=[saving], default_root_dir=tmp_path)
+        saving = ModelCheckpoint(tmp_path / "checkpoints" / folder, filename="last", save_on_train_epoch_end=True)
+        kept = {"enable_checkpointing": True, "callbacks": [saving], "default_root_dir": tmp_path / folder}
+        fit(module, data, hours, ckpt_path, **kept)
         return module, data
 
     return run
 
 
 def last(folder):
-    (path,) = folder.glob("checkpoints/*.ckpt")
+    (path,) = (folder.parent / "checkpoints" / folder.name).glob("*.ckpt")
     return path
 
 
