@@ -17,6 +17,7 @@ from distill.cli import main
 from distill.evaluation import geometric_mean, random_adjusted_ratio
 from distill.human.play_log import LogWriter
 from distill.paper.curves import unsteadiness
+from distill.paper.published import GAME_NAMES, TABLE_2, TABLE_B1
 from distill.weights import load_network, shipped
 
 ROOT = Path(__file__).parent.parent
@@ -39,13 +40,15 @@ def test_ci_runs_what_the_readme_says():
     assert {"pytest", "pytest -m slow -rs"} <= set(lines)
 
 
+def shown(of: dict) -> str:
+    """Write a score as the README does."""
+    return "{:,.1f} ({:,.1f} to {:,.1f})".format(of["mean"], *of["interval95"])
+
+
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_the_first_table_is_what_was_measured(seed):
     """A row of the README's first table is what its run wrote, and is at the goal."""
     scores = json.loads((ROOT / "conf" / "results" / "compress" / f"{seed}.json").read_text())
-
-    def shown(of: dict) -> str:
-        return "{:.1f} ({:.1f} to {:.1f})".format(of["mean"], *of["interval95"])
 
     student, teacher, share = scores["student"], scores["teacher"], scores["random_adjusted_ratio"]
     row = [f"student, seed {seed}", f"{student['parameters']:,}", shown(student), shown(teacher), f"{share:.1%}"]
@@ -76,19 +79,40 @@ def test_the_table_of_several_games_is_what_was_measured():
     )
     lines, shares = [line for line in README.splitlines() if line.startswith("|")], []
 
-    def shown(of: dict) -> str:
-        return "{:.1f} ({:.1f} to {:.1f})".format(of["mean"], *of["interval95"])
-
     for game, of in student["games"].items():
         theirs = joint["games"][game]["teacher"]
         shares.append(random_adjusted_ratio(theirs["mean"], of["teacher"]["mean"], of["random"]))
-        cells = [f"{of['teacher']['mean']:.1f}", shown(of["student"]), f"{of['random_adjusted_ratio']:.1%}"]
+        cells = [f"{of['teacher']['mean']:,.1f}", shown(of["student"]), f"{of['random_adjusted_ratio']:.1%}"]
         row = " | ".join([*cells, shown(theirs), f"{shares[-1]:.1%}"])
         assert any(f" | {row} | " in line for line in lines), row
     mean = student["geometric_mean_random_adjusted_ratio"]
     assert any(f"| {mean:.1%} | | {geometric_mean(shares):.1%} |" in line for line in lines)
     assert mean >= 0.95 > geometric_mean(shares)
     assert student["parameters"] == joint["parameters"]
+
+
+def test_the_table_of_ten_games_is_what_was_measured():
+    """Each row of the README's table of ten games is what its run wrote, beside the paper's share."""
+    scores = json.loads((ROOT / "conf" / "results" / "multitask10.json").read_text())
+    for game, name in GAME_NAMES.items():
+        of = scores["games"][game]
+        cells = [name, f"{of['teacher']['mean']:,.1f}", shown(of["student"]), f"{of['random_adjusted_ratio']:.1%}"]
+        assert "| " + " | ".join([*cells, f"{TABLE_2.cells['kl'][game].percent:.1f}%"]) + " |" in README.splitlines()
+    mean = f"{scores['geometric_mean_random_adjusted_ratio']:.1%}"
+    assert f"| geometric mean | | | {mean} | {TABLE_2.geometric_means['kl']:.1f}% |" in README.splitlines()
+    assert f"{scores['parameters']:,}" in README
+
+
+@pytest.mark.parametrize("network", ["net1", "net2", "net3", "net4", "net5"])
+def test_the_table_of_sizes_is_what_was_measured(network):
+    """Each row of the README's table of sizes is what its run wrote, beside the paper's share where it has one."""
+    scores = json.loads((ROOT / "conf" / "results" / "sizes" / f"{network}.json").read_text())
+    student, teacher = scores["student"], scores["teacher"]
+    papers = f"{TABLE_B1.cells[network]['pong'].percent:.1f}%" if network in TABLE_B1.cells else "-"
+    share = student["parameters"] / teacher["parameters"]
+    cells = [f"`{network}`", f"{student['parameters']:,} ({share:.1%})", shown(student)]
+    cells += [f"{scores['random_adjusted_ratio']:.1%}", papers]
+    assert "| " + " | ".join(cells) + " |" in README.splitlines()
 
 
 def test_the_table_of_a_learning_teacher_is_what_was_measured():
@@ -177,10 +201,10 @@ def test_a_sweep_runs_as_in_the_readme(workdir, capsys):
 
 
 def test_a_table_is_planned_as_in_the_readme(workdir, capsys):
-    """The README's `reproduce` knows what it would run."""
-    (command,) = (command for command in COMMANDS if command.startswith("reproduce"))
-    main([*shlex.split(command), "--dry_run"])
-    assert "--model.loss_name" in capsys.readouterr().out
+    """The README's `reproduce` knows what it would run: all five sizes of Pong; losses and games of table 1."""
+    for command, runs in zip((one for one in COMMANDS if one.startswith("reproduce")), (5, 12), strict=True):
+        main([*shlex.split(command), "--dry_run"])
+        assert capsys.readouterr().out.count("--model.loss_name") == runs
 
 
 def test_another_librarys_teacher_as_in_the_readme(workdir, capsys):
