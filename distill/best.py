@@ -10,13 +10,12 @@ import json
 from pathlib import Path
 from typing import IO, Any, NamedTuple, TypeVar
 
-import portalocker
 import torch
 from torch import nn
 
 from distill import checks
 from distill.evaluation import Summary
-from distill.files.store import write_atomically
+from distill.files.store import locked, write_atomically
 from distill.guest import Guest, Scores, name_of
 from distill.losses import KINDS
 from distill.networks import DQN
@@ -120,12 +119,10 @@ class BestNetworks:
     def __init__(self, run: Path, game: str, updates: int) -> None:
         self.folder = run / FOLDER
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._lock: IO[bytes] = (self.folder / "lock").open("ab")
-        try:
-            portalocker.lock(self._lock, portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING)
-        except portalocker.LockException:
-            self._lock.close()
-            raise Taken(f"another run is writing {self.folder}; give this one a folder of its own") from None
+        lock = locked((self.folder / "lock").open("ab"))
+        if lock is None:
+            raise Taken(f"another run is writing {self.folder}; give this one a folder of its own")
+        self._lock: IO[bytes] = lock
         found = read_index(run)
         if found is not None and (found.game != game or (updates == 0 and found.hours > 0)):
             self._lock.close()

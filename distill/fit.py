@@ -127,10 +127,7 @@ class DistillCLI(LightningCLI):
                 if hours is not None and hours < 1 and hours != -1:
                     fail(f"trainer.max_epochs is {hours}; it must be 1 simulated hour or more, or -1 for no end")
                 if config.trainer.max_steps != -1:
-                    fail(
-                        f"trainer.max_steps is {config.trainer.max_steps}; it must be -1: a run learns whole simulated "
-                        "hours, as many as trainer.max_epochs says"
-                    )
+                    fail(f"trainer.max_steps is {config.trainer.max_steps}; it must be -1: max_epochs says the hours")
                 name = Path(config.config[0].relative).stem if config.get("config") else "fit"
                 self.run_dir = self.claim(name, config.run_dir, resuming=resuming)
             elif config.ckpt_path is None and config.model.init_args.get("pretrained") is None:

@@ -283,9 +283,8 @@ def greedy_in(network: nn.Module, dtype: torch.dtype | None = torch.float32) -> 
     def policy(observations: np.ndarray) -> np.ndarray:
         device = device_of(network)
         seen = torch.from_numpy(observations).to(device)
-        mixed = torch.bfloat16 if dtype == torch.float32 else dtype  # where it is switched off any will do
-        precision = torch.autocast(device.type, mixed, enabled=dtype != torch.float32) if dtype else nullcontext()
-        with evaluating(network), precision:
+        mixed = torch.autocast(device.type, torch.bfloat16, enabled=dtype == torch.bfloat16)
+        with evaluating(network), nullcontext() if dtype is None else mixed:
             return network(seen).float().cpu().numpy()
 
     return policy

@@ -124,7 +124,7 @@ class Store:
     def _lock(self, name: str) -> IO[bytes] | None:
         locks = self.folder / "locks"
         locks.mkdir(parents=True, exist_ok=True)
-        return _locked((locks / name).open("ab"))
+        return locked((locks / name).open("ab"))
 
     def _read(self, path: Path, read: Callable[[bytes], Content]) -> Content | None:
         try:
@@ -153,7 +153,7 @@ class Store:
                 # Whoever reads a file has locked its name, whoever holds it the file itself; which on a network's disk
                 # can be locked alone only where it is open for writing.
                 name = self._lock(path.stem)
-                file = _locked(path.open("r+b")) if name else None
+                file = locked(path.open("r+b")) if name else None
                 if file is not None:
                     path.unlink()
                     excess -= files[path].st_size
@@ -162,7 +162,7 @@ class Store:
                         lock.close()
 
 
-def _locked(file: IO[bytes]) -> IO[bytes] | None:
+def locked(file: IO[bytes]) -> IO[bytes] | None:
     """Lock a file for one alone; where others have it, close it."""
     try:
         portalocker.lock(file, portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING)

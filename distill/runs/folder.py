@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import portalocker
-
 from distill.files.checkpoint import newest
+from distill.files.store import locked
 from distill.runs.process import rank
 
 RUN_DIR_VARIABLE = "DISTILL_RUN_DIR"
@@ -52,11 +51,10 @@ def alone_in(folder: Path) -> Iterator[None]:
     Raises:
         ValueError: where another is in it.
     """
-    with (folder / LOCK).open("ab") as lock:
-        try:
-            portalocker.lock(lock, portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING)
-        except portalocker.LockException:
-            raise ValueError(f"another process runs in {folder}; wait for it, or give another run_dir") from None
+    lock = locked((folder / LOCK).open("ab"))
+    if lock is None:
+        raise ValueError(f"another process runs in {folder}; wait for it, or give another run_dir")
+    with lock:
         yield
 
 
