@@ -18,7 +18,7 @@ from distill.best import load_playing
 from distill.evaluation import Episodes, Summary
 from distill.files.store import Store
 from distill.guest import Guest, name_of
-from distill.hours.experience import Experience, Interleaving, Source, sources_of, turns
+from distill.hours.experience import Experience, Interleaving, Source, room_for_frames, sources_of, turns
 from distill.hours.recording import divide_cores
 from distill.networks import DQN
 from distill.player import Player
@@ -215,10 +215,14 @@ class ReplayDataModule(L.LightningDataModule):
         if stage != "fit":
             return
         self._player.check_teachers(self.teacher_kinds)
-        self.experiences = {game: Experience(self._rules(game), self.memory_hours) for game in self.games}
+        device = self._fit_trainer.strategy.root_device
+        rules = {game: self._rules(game) for game in self.games}
+        room = room_for_frames(list(rules.values()), self.memory_hours, device)
+        self.experiences = {game: Experience(of, self.memory_hours, room) for game, of in rules.items()}
+        if device.type == "cuda" and self._rank == 0:
+            print(f"memory: frames {f'as they are, on {room}' if room else f'packed, for want of room on {device}'}")
         if not self.teachers:
             return
-        device = self._fit_trainer.strategy.root_device
         division = divide_cores(usable_cores(), on_gpu=device.type != "cpu", overlap=self.overlap)
         torch.set_num_threads(min(torch.get_num_threads(), division.learn_threads))
         folder = Path(self.store or Path(self._fit_trainer.default_root_dir) / "hours")

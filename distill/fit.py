@@ -28,6 +28,7 @@ from distill.console.quiet import quieten
 from distill.data import ReplayDataModule
 from distill.files.checkpoint import newest, read_checkpoint
 from distill.files.store import write_atomically
+from distill.graphs import NotRecordable
 from distill.hours.hour import Gone
 from distill.player import Diverged, Player
 from distill.report import ScoreTable, report
@@ -195,7 +196,7 @@ class DistillCLI(LightningCLI):
             fail(f"interrupted{self.resuming()}", code=stop.code)
         except Diverged as error:
             fail(f"{error}{self.resuming(', with another learning rate')}", code=1)
-        except (Gone, Taken) as error:
+        except (Gone, Taken, NotRecordable) as error:
             fail(str(error), code=1)
         except MisconfigurationException as error:  # a checkpoint of more hours than the run is to have
             fail(one_line(str(error)))

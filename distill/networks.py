@@ -100,12 +100,12 @@ class DQN(nn.Module):
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else self.out.weight.dtype
         # Measured on two cores of a Zen 4: channels last takes a quarter off a float32 update and adds a tenth to a
         # bfloat16 one; dividing the weights instead of the pixels takes 40% off a bfloat16 forward pass.
-        layout = torch.channels_last if dtype == torch.float32 else torch.contiguous_format
+        last = dtype == torch.float32 and device == "cpu"
         # In this order: bytes are rearranged faster than floats, 0.32 against 0.46 ms for 32 observations.
-        x = observations.contiguous(memory_format=layout).to(dtype)
-        x = F.relu(F.conv2d(x, self.conv1.weight / 255, self.conv1.bias, self.conv1.stride))
-        x = F.relu(self.conv2(x))
-        x = F.relu(self.conv3(x))
+        x = observations.contiguous(memory_format=torch.channels_last if last else torch.contiguous_format).to(dtype)
+        x = F.relu(_convolve(x, self.conv1, self.conv1.weight / 255))
+        x = F.relu(_convolve(x, self.conv2, self.conv2.weight))
+        x = F.relu(_convolve(x, self.conv3, self.conv3.weight))
         x = F.relu(self.fc1(x.flatten(start_dim=1)))
         if self.controller is not None:
             x = F.relu(self.controller(x))
@@ -116,6 +116,19 @@ class DQN(nn.Module):
             if self.atoms is None:
                 return outputs
             return outputs.unflatten(1, (-1, len(self.atoms))).softmax(dim=2) @ self.atoms
+
+
+def _convolve(x: Float[Tensor, "B I H W"], layer: nn.Conv2d, weight: Tensor) -> Float[Tensor, "B O Y X"]:
+    """Convolve, on a GPU by a matrix product over patches.
+
+    cuDNN's kernels are not made for so few channels: on an H100 an update of 32 takes them 590 microseconds for `net3`
+    and 820 for `dqn`, in float32, if they are to give the same bits again (290 and 510 if not); this takes 290 and 400.
+    """
+    side, stride = weight.shape[-1], layer.stride[0]
+    if x.device.type != "cuda":
+        return F.conv2d(x, weight, layer.bias, layer.stride)
+    patches = x.permute(0, 2, 3, 1).unfold(1, side, stride).unfold(2, side, stride).flatten(start_dim=3)
+    return F.linear(patches, weight.flatten(start_dim=1), layer.bias).permute(0, 3, 1, 2)
 
 
 class MultiDQN(nn.Module):

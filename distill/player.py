@@ -1,5 +1,6 @@
 """What teacher and student share: a network for a game, a block of updates, and the score of its own play."""
 
+import functools
 from collections.abc import Iterable
 from typing import Any
 
@@ -7,18 +8,25 @@ import lightning as L
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.core.optimizer import LightningOptimizer
+from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor, nn
+from torch.optim import Optimizer
 from torchmetrics import CatMetric
 
 from distill import checks
 from distill.atari import num_actions
 from distill.evaluation import Episodes, Summary, score_episodes, summarise
+from distill.graphs import GraphedUpdates, NotRecordable, recordable
 from distill.guest import Guest
 from distill.networks import DQN, TRUNKS, Network, build
 from distill.rollout import Policy, greedy_in
 from distill.schedule import Schedule
 from distill.weights import load_network
+
+WATCHING = ("on_before_zero_grad", "on_after_backward", "on_before_optimizer_step")
+"""Hooks of callbacks that may look at gradients."""
 
 
 class Diverged(Exception):
@@ -36,6 +44,7 @@ class Player(L.LightningModule):
         learning_rate: Above 0; or `(hour, value)` points, linear between.
         pretrained: What the network begins with: a weight file or checkpoint of one like it, for the same games, or the
             name of a shipped teacher. None means random weights.
+        cuda_graphs: Whether a GPU replays updates that it has recorded; see `graphs`.
 
     Raises:
         ValueError: for an unknown game or network, for no game, for a network of one game where there are several, for
@@ -48,6 +57,7 @@ class Player(L.LightningModule):
         network: str,
         learning_rate: float | list[tuple[float, float]],
         pretrained: str | None = None,
+        cuda_graphs: bool | None = None,
     ) -> None:
         super().__init__()
         self.save_hyperparameters(logger=False)
@@ -69,6 +79,8 @@ class Player(L.LightningModule):
         )
         if pretrained is not None:
             self._load_pretrained(pretrained)
+        self.cuda_graphs = cuda_graphs
+        self._graphs: GraphedUpdates | None = None
         self.scores = nn.ModuleDict({game: CatMetric() for game in self.games})
         self.kind = "values"
         """What its outputs are, one of `distill.losses.KINDS`."""
@@ -121,6 +133,30 @@ class Player(L.LightningModule):
             kinds: By game, `values` or `policy`; see `distill.best.Playing`.
         """
 
+    def setup(self, stage: str) -> None:
+        """Have a GPU calculate in float32 where that is the precision, and give the same bits each time."""
+        torch.backends.cudnn.allow_tf32 = False  # rounds to 1 in 1,000; at temperature 0.01 that is 1 in 10
+        torch.backends.cudnn.deterministic = True
+
+    def graphs(self, optimizer: Optimizer) -> GraphedUpdates | None:
+        """Say who records and replays the updates of an optimiser on a GPU; None means that none are recorded.
+
+        They are where that is sure to give the same: where loss and network are this project's, or `cuda_graphs` says
+        so; where one GPU learns, in float32 or bf16-mixed; where the optimiser's state is on it; and where no callback
+        looks at gradients.
+        """
+        asked = self.cuda_graphs
+        if asked is None:
+            asked = type(self).__module__.partition(".")[0] == "distill" and not isinstance(self.network, Guest)
+        if not asked or self.device.type != "cuda" or self.trainer.world_size > 1:
+            return None
+        watched = any(is_overridden(hook, one, Callback) for hook in WATCHING for one in self.trainer.callbacks)  # type: ignore[attr-defined]
+        if watched or self.trainer.precision == "16-mixed" or not recordable(optimizer):
+            return None
+        if self._graphs is None or self._graphs.optimizer is not optimizer:
+            self._graphs = GraphedUpdates(optimizer, self.loss)
+        return self._graphs
+
     def loss(self, batch: Any) -> Float[Tensor, " B"]:
         """Return one number per row of a minibatch; override it to learn something else."""
         raise NotImplementedError
@@ -144,22 +180,36 @@ class Player(L.LightningModule):
             Diverged: where a loss is infinite or not a number.
         """
         optimizer = self._optimizer()
-        losses = []
-        for batch in minibatches:
-            # A `training_step` runs under one autocast context, which would keep the weights that it rounded before and
-            # use them for this minibatch: those of the last one or, rounded without gradients, none that can learn.
-            torch.clear_autocast_cache()
-            loss = self.loss(batch).mean()
-            optimizer.zero_grad()
-            self.manual_backward(loss)
-            optimizer.step()
-            losses.append(loss.detach())
+        graphs = self.graphs(optimizer.optimizer)
+        if graphs is not None:
+            graphs.set_learning_rates()
+        take = self._step if graphs is None else functools.partial(self._recorded_step, graphs)
+        losses = [take(optimizer, batch) for batch in minibatches]
         of_all = torch.stack(losses)
         wrong = (~of_all.isfinite()).nonzero().flatten().tolist()
         if wrong:
             number = self.global_step - len(losses) + wrong[0] + 1
             raise Diverged(f"the loss of update {number}, in hour {self.trainer.current_epoch}, is {of_all[wrong[0]]}")
         return of_all.mean()
+
+    def _step(self, optimizer: LightningOptimizer, batch: Any) -> Float[Tensor, ""]:
+        # A `training_step` runs under one autocast context, which would keep the weights that it rounded before and use
+        # them for this minibatch: those of the last one or, rounded without gradients, none that can learn.
+        torch.clear_autocast_cache()
+        loss = self.loss(batch).mean()
+        optimizer.zero_grad()
+        self.manual_backward(loss)
+        optimizer.step()
+        return loss.detach()
+
+    def _recorded_step(self, graphs: GraphedUpdates, optimizer: LightningOptimizer, batch: Any) -> Float[Tensor, ""]:
+        try:
+            return optimizer.step(graphs.closure(batch))
+        except NotRecordable as error:
+            raise NotRecordable(
+                f"cuda_graphs is true, but the updates of {type(self).__name__} cannot be recorded; it must be false: "
+                f"{error}"
+            ) from error
 
     def log_block(self, **metrics: Float[Tensor, ""]) -> None:
         """Log what a block brought, at the number of updates taken."""

@@ -1,22 +1,19 @@
 """The memory of the last hours of play, and the rows that a learner draws from it.
 
-Each frame is stored once, compressed by itself; the stack of four that the player saw is put together again when a
-row is drawn. An 84x84 frame takes 260 bytes in Pong and 1,900 in Q*bert instead of 7,056, and 1 to 2 microseconds to
-give back, about what it takes to fetch 7,056 bytes from an array too large for the processor's cache.
+Each frame is stored once; the stack of four that the player saw is put together again when a row is drawn.
 """
 
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Generic, TypeVar
 
-import cramjam
 import numpy as np
 import torch
 from jaxtyping import Bool, Float32, Int32, Int64, Shaped, UInt8
 from torch import Tensor
 
-from distill.protocol import FRAME_SIZE, STACKED_FRAMES
+from distill.frames import Frames, PackedFrames, RawFrames, blank
+from distill.protocol import STACKED_FRAMES
 
 Rows = TypeVar("Rows", bound="_Rows")
 
@@ -103,25 +100,6 @@ class Block(Generic[Rows]):
             taken[game] += self.batch_size
 
 
-def compress(frames: UInt8[np.ndarray, "N 84 84"]) -> Shaped[np.ndarray, " N"]:
-    """Pack frames one by one, as LZ4 blocks: an array of `bytes`."""
-    packed = np.empty(len(frames), object)
-    packed[:] = [bytes(cramjam.lz4.compress_block(frame, store_size=False)) for frame in frames]
-    return packed
-
-
-def decompress(frames: Shaped[np.ndarray, "..."]) -> UInt8[np.ndarray, "... 84 84"]:
-    """Undo `compress`, for an array of any shape."""
-    unpacked = np.empty((frames.size, FRAME_SIZE, FRAME_SIZE), np.uint8)
-    for frame, place in zip(frames.ravel().tolist(), unpacked, strict=True):
-        cramjam.lz4.decompress_block_into(frame, place, output_len=place.size)
-    return unpacked.reshape(*frames.shape, FRAME_SIZE, FRAME_SIZE)
-
-
-BLANK: bytes = compress(np.zeros((1, FRAME_SIZE, FRAME_SIZE), np.uint8))[0]
-"""A black frame."""
-
-
 @dataclass(frozen=True)
 class Steps:
     """A stretch of play by N environments, in the order of time: `T` steps of each."""
@@ -139,10 +117,8 @@ class Steps:
     def empty(cls, length: int, num_envs: int, num_actions: int) -> "Steps":
         """Make room for `length` steps of `num_envs` environments."""
         shape = (length, num_envs)
-        frames = np.empty(shape, object)
-        frames.fill(BLANK)  # `np.full` would take the bytes for a string and cut its trailing zeros
         return cls(
-            frames=frames,
+            frames=blank(*shape),
             labels=np.empty((*shape, num_actions), np.float32),
             actions=np.empty(shape, np.int64),
             rewards=np.empty(shape, np.int32),
@@ -172,14 +148,20 @@ class Memory:
         num_envs: Environments, N.
         num_actions: Legal actions, A.
         game: Whose steps they are.
+        device: Where frames are kept as they are; None packs them, in main memory.
     """
 
-    def __init__(self, length: int, num_envs: int, num_actions: int, game: str = "") -> None:
+    def __init__(
+        self, length: int, num_envs: int, num_actions: int, game: str = "", device: torch.device | None = None
+    ) -> None:
         self.game = game
         self.length = length
-        # The oldest remembered observations still need the frames before them.
-        self._ring = length + STACKED_FRAMES - 1
-        self._kept = Steps.empty(self._ring, num_envs, num_actions)
+        self._ring = ring_of(length)
+        self._frames: Frames = (
+            PackedFrames(self._ring, num_envs) if device is None else RawFrames(self._ring, num_envs, device)
+        )
+        kept = Steps.empty(self._ring, num_envs, num_actions)
+        self._kept = {one.name: getattr(kept, one.name) for one in fields(Steps) if one.name != "frames"}
         self._older = np.full((self._ring, num_envs), -1)  # frames of the stack before the newest; none of nothing
         self._num_envs = num_envs
         self._written = 0
@@ -200,24 +182,25 @@ class Memory:
         Where fewer have ended than there are environments, no episode is known to be longer than what each has played.
         """
         newest = np.arange(self._oldest, self._written) % self._ring
-        return len(self) / max(self._num_envs, int(self._kept.ended[newest].sum()))
+        return len(self) / max(self._num_envs, int(self._kept["ended"][newest].sum()))
 
     @property
     def nbytes(self) -> int:
-        """Count the bytes that all steps take, compressed frames and everything else."""
-        arrays = sum(getattr(self._kept, one.name).nbytes for one in fields(Steps)) + self._older.nbytes
-        return arrays + sum(sys.getsizeof(frame) for frame in self._kept.frames.ravel() if frame is not BLANK)
+        """Count the bytes that all steps take, frames and everything else."""
+        return self._frames.nbytes + sum(kept.nbytes for kept in self._kept.values()) + self._older.nbytes
 
     def extend(self, steps: Steps) -> None:
         """Add steps that directly follow the last ones; the oldest make room."""
         older = self._older[(self._written - 1) % self._ring]
-        for row in range(len(steps.frames)):
-            place = self._written % self._ring
+        places = np.arange(self._written, self._written + len(steps)) % self._ring
+        for row, place in enumerate(places):
             older = np.where(steps.first[row], 0, np.minimum(older + 1, STACKED_FRAMES - 1))
             self._older[place] = older
-            for one in fields(Steps):
-                getattr(self._kept, one.name)[place] = getattr(steps, one.name)[row]
-            self._written += 1
+        newest = slice(max(0, len(steps) - self._ring), None)  # whose places are all different
+        for name, kept in self._kept.items():
+            kept[places[newest]] = getattr(steps, name)[newest]
+        self._frames.put(places[newest], steps.frames[newest])
+        self._written += len(steps)
 
     def forget(self) -> None:
         """Draw no more from what was added so far; the frames that newer observations need of it stay."""
@@ -272,9 +255,13 @@ class Memory:
 
     def _observations(self, times: np.ndarray, envs: np.ndarray) -> UInt8[Tensor, "B 4 84 84"]:
         lags = np.arange(STACKED_FRAMES)[::-1]
-        frames = self._kept.frames[(times[:, None] - lags) % self._ring, envs[:, None]]
-        frames[lags > self._older[times % self._ring, envs][:, None]] = BLANK
-        return torch.from_numpy(decompress(frames))
+        missing = lags > self._older[times % self._ring, envs][:, None]
+        return self._frames.stacks((times[:, None] - lags) % self._ring, envs, missing)
 
     def _values(self, name: str, times: np.ndarray, envs: np.ndarray) -> Tensor:
-        return torch.from_numpy(getattr(self._kept, name)[times % self._ring, envs])
+        return torch.from_numpy(self._kept[name][times % self._ring, envs])
+
+
+def ring_of(length: int) -> int:
+    """Count the steps to keep: the oldest remembered observations need the frames before them."""
+    return length + STACKED_FRAMES - 1

@@ -18,8 +18,9 @@ from torch import nn
 
 from distill import protocol
 from distill.atari import MAX_SEED, Atari
+from distill.frames import compress
 from distill.randomness import generator
-from distill.replay import Steps, compress
+from distill.replay import Steps
 from distill.schedule import Schedule
 
 Policy = Callable[[UInt8[np.ndarray, "N 4 84 84"]], Float32[np.ndarray, "N A"]]

@@ -37,6 +37,9 @@ class StudentModule(Player):
         rms_epsilon: Added to RMSProp's root; above 0.
         pretrained: A weight file or checkpoint that the network begins with, of one like it and for the same games; or
             the name of a shipped teacher. None means random weights.
+        cuda_graphs: Whether a GPU records its updates and replays them, which makes them several times as fast. A loss
+            or network of your own is recorded with whatever numbers it takes from Python then; None means that only
+            those of this project are.
     """
 
     def __init__(
@@ -49,8 +52,9 @@ class StudentModule(Player):
         decay: float = 0.95,
         rms_epsilon: float = 1e-3,
         pretrained: str | None = None,
+        cuda_graphs: bool | None = None,
     ) -> None:
-        super().__init__(game, network, learning_rate, pretrained)
+        super().__init__(game, network, learning_rate, pretrained, cuda_graphs)
         self.save_hyperparameters(logger=False)
         checks.one_of(LOSSES, loss_name=loss_name)
         checks.above_zero(" (the paper's is 0.01)", temperature=temperature)

@@ -46,6 +46,9 @@ class TeacherModule(Player):
             with gradients summed over a minibatch of 32; to the root, and on their mean, that is about 0.1 / 32.
         pretrained: A weight file or checkpoint that the network begins with, of one like it and for the same games; or
             the name of a shipped teacher. None means random weights.
+        cuda_graphs: Whether a GPU records its updates and replays them, which makes them several times as fast. A loss
+            or network of your own is recorded with whatever numbers it takes from Python then; None means that only
+            those of this project are.
     """
 
     def __init__(
@@ -62,8 +65,9 @@ class TeacherModule(Player):
         optimizer_epsilon: float = 0.1 / 32,
         score_every_hours: int | None = None,
         pretrained: str | None = None,
+        cuda_graphs: bool | None = None,
     ) -> None:
-        super().__init__(game, network, learning_rate, pretrained)
+        super().__init__(game, network, learning_rate, pretrained, cuda_graphs)
         self.save_hyperparameters(logger=False)
         checks.between(0, 1, discount=discount)
         checks.above_zero(optimizer_epsilon=optimizer_epsilon)

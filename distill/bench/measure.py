@@ -24,18 +24,10 @@ from rich.table import Table
 
 from distill import protocol
 from distill.atari import num_actions, usable_cores
-from distill.bench.contestants import (
-    NUM_ENVS,
-    Learning,
-    Playing,
-    Size,
-    Turn,
-    checkpointing,
-    four_temperatures,
-    hours_an_hour,
-    sampling,
-)
+from distill.bench.learning import Learning, checkpointing, four_temperatures, hours_an_hour, sampling
 from distill.bench.peers import StableBaselines3
+from distill.bench.playing import Playing
+from distill.bench.turns import ON_GPU, Size, Turn
 from distill.evaluation import Episodes, play_episodes
 from distill.files.store import write_atomically
 from distill.hours.hour import Hour
@@ -94,25 +86,30 @@ def take_turns(turns: dict[str, Turn], on_turn: Callable[[], None] = lambda: Non
 
 def measure(game: str, teacher: str, with_peers: bool, size: Size, on_turn: Callable[[], None]) -> dict[str, Any]:
     """Measure everything, and return rates, sizes and ratios by name."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network, _ = load_teacher(teacher, game, num_actions(game))
-    playing = Playing(game, network, size)
+    playing = Playing(game, network.to(device), size)
     turns = playing.turns()
     if with_peers:
         peer = StableBaselines3(game, network, size.play_steps)
         turns["SB3 predict, 8 environments"] = peer.play
     found = {f"play, {name}": rate for name, rate in take_turns(turns, on_turn).items()}
 
-    memory = Memory(len(playing.collected) * size.play_steps // NUM_ENVS, NUM_ENVS, network.num_actions, game)
-    position = Unfinished.fresh(NUM_ENVS)
+    length = len(playing.collected) * size.play_steps // size.num_envs
+    memory = Memory(length, size.num_envs, network.num_actions, game)
+    on_gpu = Memory(length, size.num_envs, network.num_actions, game, device) if device.type == "cuda" else None
+    position = Unfinished.fresh(size.num_envs)
     for steps in playing.collected:
         memory.extend(steps)
+        if on_gpu is not None:
+            on_gpu.extend(steps)
         position = position.after(steps)
     file = Hour(playing.collected[-1], position).to_bytes({})
 
     for name in NETWORKS:
-        turns = Learning(game, teacher, name, memory, size).turns()
+        turns = Learning(game, teacher, name, on_gpu or memory, size, device).turns()
         if name == "net3":
-            turns["sampling"] = functools.partial(sampling, memory, size)
+            turns["sampling"] = functools.partial(sampling, on_gpu or memory, size)
         found |= {f"{name}, {what}": rate for what, rate in take_turns(turns, on_turn).items()}
 
     figures: dict[str, Any] = {
@@ -131,8 +128,9 @@ def measure(game: str, teacher: str, with_peers: bool, size: Size, on_turn: Call
         },
         "sample_over_update": found["net3, fit"].over(found["net3, sampling"]),
         "checkpoint_share": checkpointing(game),
-        "sharing_over_ideal": four_temperatures(game, teacher, size),
     }
+    if on_gpu is None:  # else hours are whole ones, and the play is far shorter than what begins a run
+        figures["sharing_over_ideal"] = four_temperatures(game, teacher, size)
     if with_peers:
         figures["play_over_sb3"] = found["play, ours"].over(found["play, SB3 predict, 8 environments"])
         figures["bytes_sb3_over_ours"] = peer.bytes_per_state / figures["bytes_per_state"]
@@ -175,6 +173,7 @@ def table(figures: dict[str, Any]) -> Table:
         ("disk", figures["disk_bytes_per_hour"] / 1e6, "MB/simulated hour"),
         ("a learning teacher's checkpoint", figures["checkpoint_share"] * 100, "% of the time"),
         ("play and learn, net3", figures["hours_an_hour"], "simulated hours/h"),
+        ("the paper's 500 hours, net3", 500 * 60 / figures["hours_an_hour"], "minutes"),
     ):
         rows.add_row(name, f"{value:,.1f}", "", "", unit)
     rows.add_section()
@@ -189,6 +188,8 @@ def table(figures: dict[str, Any]) -> Table:
 def bench(game: str = "pong", teacher: str | None = None, peers: bool = False, json: str | None = None) -> None:
     """Measure this machine: play, learning, memory, and how many simulated hours pass in one of the clock.
 
+    Where there is a GPU, networks are on it.
+
     Args:
         game: ALE name.
         teacher: A shipped teacher's name or a weight file, of the full size; by default the game's shipped teacher.
@@ -201,7 +202,8 @@ def bench(game: str = "pong", teacher: str | None = None, peers: bool = False, j
     turns = (3 + peers + 4 * len(NETWORKS) + 1) * (TURNS + 1)
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("measuring", total=turns)
-        figures = measure(game, teacher or game, peers, SIZE, lambda: bar.advance(task))
+        size = ON_GPU if torch.cuda.is_available() else SIZE
+        figures = measure(game, teacher or game, peers, size, lambda: bar.advance(task))
     figures = {"machine": machine(), **figures}
     Console(highlight=False).print(table(figures))
     if json is not None:
@@ -216,4 +218,5 @@ def machine() -> str:
         cpu = next(
             (line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")), cpu
         )
-    return f"{cpu}, {usable_cores()} cores, torch {torch.__version__}"
+    gpu = f"{torch.cuda.get_device_name()}, " if torch.cuda.is_available() else ""
+    return f"{gpu}{cpu}, {usable_cores()} cores, torch {torch.__version__}"

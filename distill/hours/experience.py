@@ -3,23 +3,27 @@
 import itertools
 import math
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import torch
 
 from distill import protocol
 from distill.atari import num_actions
 from distill.files.store import Store
+from distill.frames import frame_bytes
 from distill.guest import Guest, Scores
 from distill.hours.hour import Gone
 from distill.hours.own_play import OwnPlay
 from distill.hours.recording import Recording
 from distill.networks import DQN
-from distill.replay import Memory, Steps
+from distill.replay import Memory, Steps, ring_of
 from distill.rollout import Policy, Rules
 
+SHARE = 0.6
+"""Of a GPU's free memory, which frames may take."""
 Interleaving = Literal["minibatch", "episode"]
 Source = str | Scores | None
 """A teacher: a shipped one's name, a file or a folder; a module or function; None where there is none."""
@@ -31,13 +35,14 @@ class Experience:
     Args:
         rules: How it is played.
         memory_hours: Hours to remember.
+        device: Where the memory keeps frames as they are; None packs them.
     """
 
-    def __init__(self, rules: Rules, memory_hours: float) -> None:
+    def __init__(self, rules: Rules, memory_hours: float, device: torch.device | None = None) -> None:
         self.rules = rules
         self.memory_hours = memory_hours
-        length = int(memory_hours * rules.hour_steps) // rules.num_envs
-        self.memory = Memory(length, rules.num_envs, num_actions(rules.game), rules.game)
+        length = memory_length(rules, memory_hours)
+        self.memory = Memory(length, rules.num_envs, num_actions(rules.game), rules.game, device)
         self.scores: deque[float] = deque(maxlen=protocol.EVAL_EPISODES)
         """Of the last episodes that ended."""
         self.recording: Recording | None = None
@@ -148,6 +153,24 @@ class Experience:
             if play is not None:
                 play.close()
         self.recording = self.own_play = None
+
+
+def memory_length(rules: Rules, memory_hours: float) -> int:
+    """Count the steps of each environment that are remembered."""
+    return int(memory_hours * rules.hour_steps) // rules.num_envs
+
+
+def room_for_frames(games: Sequence[Rules], memory_hours: float, device: torch.device) -> torch.device | None:
+    """Say where memories are to keep their frames: on a GPU, as they are, if they fit in `SHARE` of what is free there.
+
+    Returns:
+        The GPU; None means packed, in main memory.
+    """
+    if device.type != "cuda":
+        return None
+    sizes = [frame_bytes(ring_of(memory_length(rules, memory_hours)), rules.num_envs) for rules in games]
+    free, _ = torch.cuda.mem_get_info(device)
+    return device if sum(sizes) <= SHARE * free else None
 
 
 def sources_of(game: str | Mapping[str, Source], teacher: Source) -> dict[str, Source]:

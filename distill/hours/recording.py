@@ -25,7 +25,7 @@ from distill.guest import Guest
 from distill.hours.hour import Gone, Hour
 from distill.networks import DQN
 from distill.replay import Steps
-from distill.rollout import Actors, Rules, Step, Unfinished, collect, environment_seed, greedy_in, play
+from distill.rollout import Actors, Rules, Step, Unfinished, collect, device_of, environment_seed, greedy_in, play
 from distill.weights import digest
 
 FORMAT = 1
@@ -47,7 +47,7 @@ def divide_cores(cores: int, *, on_gpu: bool, overlap: bool | None) -> Division:
     """Divide the cores between play and learning.
 
     With enough cores learning has its half whether it shares them or not: weights depend on the number of threads in
-    their last bits, and must not depend on who plays when.
+    their last bits, and must not depend on who plays when. On a GPU it needs but one to ask for its kernels.
 
     Args:
         cores: How many there are.
@@ -56,7 +56,7 @@ def divide_cores(cores: int, *, on_gpu: bool, overlap: bool | None) -> Division:
     """
     enough = cores >= ENOUGH_CORES
     overlap = (on_gpu or enough) if overlap is None else overlap
-    learn = cores - cores // 2 if enough else cores
+    learn = 1 if on_gpu and enough else cores - cores // 2 if enough else cores
     return Division(overlap, learn, max(1, cores - learn) if overlap or enough else cores)
 
 
@@ -116,8 +116,17 @@ class Recording:
         self._playing: tuple[int, Iterator[Step]] | None = None  # stands at the beginning of that hour
         self._played_steps = 0  # since the beginning of hour 0, as if every hour had been played here
         self._closing = threading.Event()
-        self._worker = ThreadPoolExecutor(1, "play", initializer=torch.set_num_threads, initargs=(num_threads,))
+        self._worker = ThreadPoolExecutor(1, "play", initializer=self._begin)
         self._ahead: tuple[int, Future[Steps]] | None = None
+
+    def _begin(self) -> None:
+        torch.set_num_threads(self._num_threads)
+        device = device_of(self._teachers[0][1])
+        if device.type == "cuda":
+            # Play asks for little and waits for it, learning asks for much in advance: play is not to stand behind it.
+            stream = torch.cuda.Stream(device, priority=-1)
+            stream.wait_stream(torch.cuda.default_stream(device))  # for the teacher's weights
+            torch.cuda.set_stream(stream)
 
     def name(self, hour: int) -> str:
         """Name an hour's file, by the game, the hour, and a hash of all it depends on."""

@@ -96,7 +96,7 @@ def test_labels_change_from_the_next_hour_on(teacher, tmp_path, small, former, l
         begin = memory._oldest + 60 * place
         times = torch.arange(begin, begin + 60).repeat_interleave(4).numpy()
         envs = torch.arange(4).repeat(60).numpy()
-        labels = torch.from_numpy(memory._kept.labels[times, envs])
+        labels = torch.from_numpy(memory._kept["labels"][times, envs])
         torch.testing.assert_close(network(memory._observations(times, envs)), labels, atol=1e-4, rtol=1e-4)
 
 

@@ -77,8 +77,8 @@ def test_an_episode_goes_on_from_hour_to_hour(make_teacher, small):
     _, data, _ = student(make_teacher, {**small, "max_frames": 100_000})
     kept = memory_of(data)._kept
     written = 2 * 240 // 4
-    assert not kept.ended[:written].any()
-    assert kept.first[:written].any(axis=1).nonzero()[0].tolist() == [0]
+    assert not kept["ended"][:written].any()
+    assert kept["first"][:written].any(axis=1).nonzero()[0].tolist() == [0]
 
 
 def test_one_seed_gives_bit_equal_students(make_teacher, small):

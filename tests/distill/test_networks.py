@@ -73,7 +73,7 @@ def test_mixed_precision():
     """Under autocast the layers compute in bfloat16 but the outputs are float32, and not just rounded ones widened."""
     network = build("net3", num_actions=6)
     inputs = []
-    network.conv2.register_forward_pre_hook(lambda layer, args: inputs.append(args[0]))
+    network.fc1.register_forward_pre_hook(lambda layer, args: inputs.append(args[0]))
     with torch.autocast("cpu", torch.bfloat16):
         outputs = network(frames(4))
     assert inputs[0].dtype == torch.bfloat16

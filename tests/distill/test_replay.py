@@ -11,7 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from distill.replay import Block, Memory, Minibatch, Steps, compress, decompress
+from distill.frames import compress, decompress
+from distill.replay import Block, Memory, Minibatch, Steps
 
 ENVS, TIMES = 3, 40
 STARTS = [{0, 7, 8, 10, 24, 30, 37}, {0, 16, 39}, {0, 1, 2, 3, 22, 26, 38}]

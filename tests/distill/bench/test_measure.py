@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from distill.bench import measure as bench
-from distill.bench.contestants import Size
+from distill.bench.turns import Size
 from distill.cli import main
 
 

@@ -1,12 +1,11 @@
-"""What `bench` measures: ours, and what bounds it or stands beside it; each turn works for a second or two."""
+"""What `bench` measures of learning: ours, and what bounds it or stands beside it."""
 
 import functools
-import itertools
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import lightning as L
 import numpy as np
@@ -16,83 +15,17 @@ from lightning.pytorch.loggers import CSVLogger
 from torch import nn
 
 from distill import protocol
-from distill.atari import Atari
+from distill.bench.turns import Size, Turn
 from distill.console.progress import HourBar, PlayScore
 from distill.data import ReplayDataModule
 from distill.files.checkpoint import LAST, write_checkpoint
+from distill.graphs import GraphedUpdates
 from distill.hours.experience import Experience
-from distill.networks import DQN, PRESETS
-from distill.randomness import generator
-from distill.replay import Block, Memory, Steps
-from distill.rollout import collect, greedy_in, play
+from distill.networks import PRESETS
+from distill.replay import Block, Memory, Minibatch
 from distill.runs.checkpoints import SECONDS
 from distill.student import StudentModule
 from distill.teacher import TeacherModule
-
-NUM_ENVS = 30
-
-
-class Size(NamedTuple):
-    """How much work a turn is; by default one to two seconds on two cores."""
-
-    play_steps: int = 6_000
-    """Over all environments."""
-    block_updates: int = 50
-    blocks: int = 11
-    """Of the smaller networks, of which the first is not counted; the full one has three."""
-    hour_steps: int = 5_400
-    """Of a shortened hour, a tenth of a real one, as its updates are."""
-    hour_blocks: int = 20
-    starts: int = 100
-    """Of an evaluation from recorded starts, which takes about two minutes, and is only made beside a peer's."""
-    start_episodes: int = 10
-    """Of which the starts are drawn."""
-    peer_episodes: int = 3
-    """That the peer evaluates before, and after."""
-    max_frames: int = protocol.MAX_FRAMES
-
-
-Turn = Callable[[], float]
-"""Does a piece of work and returns its rate, a second."""
-
-
-class Playing:
-    """Ours, and what bounds it: the same environments and network with nothing around them."""
-
-    def __init__(self, game: str, network: DQN, size: Size) -> None:
-        self.size = size
-        self.policy = greedy_in(network)
-        self.games = {name: Atari(game, NUM_ENVS) for name in ("ours", "bare", "environment")}
-        self.seen = {name: games.restart(np.arange(NUM_ENVS)) for name, games in self.games.items()}
-        episodes = lambda number: generator(0, "bench", number)  # noqa: E731
-        self.playing = play(self.policy, self.games["ours"], episodes, lambda: protocol.EPSILON)
-        self.actions = itertools.cycle(
-            np.random.default_rng(0).integers(self.games["ours"].num_actions, size=(97, NUM_ENVS))
-        )
-        self.collected: list[Steps] = []
-
-    def turns(self) -> dict[str, Turn]:
-        """List the contestants; rates are steps a second."""
-        return {name: functools.partial(self._measure, getattr(self, name)) for name in self.games}
-
-    def ours(self) -> None:
-        """Play as for an hour file: explore, restart, label, compress."""
-        self.collected.append(collect(self.playing, self.size.play_steps // NUM_ENVS, self.games["ours"]))
-
-    def bare(self) -> None:
-        """Step the environments by the network's greedy actions, and do nothing else."""
-        for _ in range(self.size.play_steps // NUM_ENVS):
-            self.seen["bare"] = self.games["bare"].step(self.policy(self.seen["bare"]).argmax(axis=1))[0]
-
-    def environment(self) -> None:
-        """Step the environments, and do nothing else."""
-        for _ in range(self.size.play_steps // NUM_ENVS):
-            self.games["environment"].step(next(self.actions))
-
-    def _measure(self, work: Callable[[], None]) -> float:
-        start = time.perf_counter()
-        work()
-        return self.size.play_steps / (time.perf_counter() - start)
 
 
 class Remembered(ReplayDataModule):
@@ -158,15 +91,15 @@ def trainer(folder: str, hours: int, callbacks: Sequence[L.Callback] = (), **kwa
 class Learning:
     """One network's updates: inside `Trainer.fit`, in a bare loop, and as a newcomer would write them."""
 
-    def __init__(self, game: str, teacher: str, network: str, memory: Memory, size: Size) -> None:
-        self.game, self.teacher, self.network, self.memory = game, teacher, network, memory
+    def __init__(self, game: str, teacher: str, network: str, memory: Memory, size: Size, device: torch.device) -> None:
+        self.game, self.teacher, self.network, self.memory, self.device = game, teacher, network, memory, device
         self.block_updates = size.block_updates
-        self.blocks = 3 if network == "dqn" else size.blocks
+        self.blocks = size.full_blocks if network == "dqn" else size.blocks
         self.updates = self.blocks * self.block_updates
-        self.drawn = Block.of(memory.minibatch(np.random.default_rng(0), 32 * self.block_updates), 32)
-        self.student = StudentModule(game, network)
+        self.student = StudentModule(game, network).to(device)
+        self.drawn = self._draw(np.random.default_rng(0))
         self.optimizer = self.student.configure_optimizers()
-        self.plain_network = plain_network(network, self.student.network.for_game(game).num_actions)
+        self.plain_network = plain_network(network, self.student.network.for_game(game).num_actions).to(device)
         self.plain_optimizer = torch.optim.RMSprop(self.plain_network.parameters(), lr=5e-4, alpha=0.95, eps=1e-3)
 
     def turns(self) -> dict[str, Turn]:
@@ -194,19 +127,40 @@ class Learning:
         return (running.global_step - clock.before) / (clock.last - clock.first)
 
     def bare(self) -> float:
-        """Draw the same minibatches and take the same updates without a Trainer."""
-        rng, start = np.random.default_rng(0), time.perf_counter()
-        for _ in range(self.blocks - 1):
-            for batch in Block.of(self.memory.minibatch(rng, 32 * self.block_updates), 32):
+        """Draw the same minibatches and take the same updates without a Trainer; counted as `fit` is."""
+        rng = np.random.default_rng(0)
+        graphs = GraphedUpdates(self.optimizer, self.student.loss) if self.device.type == "cuda" else None
+        if graphs is not None:
+            graphs.set_learning_rates()
+        for block in range(self.blocks):
+            if block == 1:
+                start = self._now()
+            for batch in self._draw(rng):
+                if graphs is not None:
+                    self.optimizer.step(graphs.closure(batch))  # type: ignore[arg-type]  # its loss is a tensor
+                    continue
                 loss = self.student.loss(batch).mean()
                 self.optimizer.zero_grad()
                 loss.backward()
                 self.optimizer.step()
-        return (self.blocks - 1) * self.block_updates / (time.perf_counter() - start)
+        return self.counted / (self._now() - start)
+
+    @property
+    def counted(self) -> int:
+        """Updates of all blocks but the first."""
+        return (self.blocks - 1) * self.block_updates
+
+    def _draw(self, rng: np.random.Generator) -> Block[Minibatch]:
+        return Block.of(self.memory.minibatch(rng, 32 * self.block_updates), 32).to(self.device)
+
+    def _now(self) -> float:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter()
 
     def plain(self) -> float:
         """Learn from minibatches that have been drawn, as the framework's tutorials do."""
-        start = time.perf_counter()
+        start = self._now()
         for _ in range(self.blocks - 1):
             for batch in self.drawn:
                 outputs = self.plain_network(batch.observations.float() / 255)
@@ -215,7 +169,7 @@ class Learning:
                 self.plain_optimizer.zero_grad()
                 loss.backward()
                 self.plain_optimizer.step()
-        return (self.blocks - 1) * self.block_updates / (time.perf_counter() - start)
+        return self.counted / (self._now() - start)
 
 
 def plain_network(name: str, num_actions: int) -> nn.Sequential:
@@ -248,27 +202,28 @@ class Refilled(ReplayDataModule):
 
 
 def short_hours(game: str, teacher: str, size: Size, **kwargs: Any) -> Refilled:
-    """Make a data module with hours a tenth as long."""
+    """Make a data module with hours of that size."""
     return Refilled(
         game,
         teacher,
         hour_steps=size.hour_steps,
         updates_per_hour=size.hour_blocks * size.block_updates,
         block_updates=size.block_updates,
+        num_envs=size.num_envs,
         **kwargs,
     )
 
 
-def hours_an_hour(game: str, teacher: str, size: Size, hours: int = 4) -> float:
+def hours_an_hour(game: str, teacher: str, size: Size) -> float:
     """Fit the smallest student as a run on this machine does; simulated hours per hour of the clock.
 
-    The first hour, in which all begins, is not counted; each other one is counted with its play.
+    The first hour is not counted; each other one is counted with its play.
     """
     clock = Clock()
     with tempfile.TemporaryDirectory() as folder:
-        running = trainer(folder, hours, callbacks=[clock])
+        running = trainer(folder, size.hours, callbacks=[clock])
         running.fit(StudentModule(game), short_hours(game, teacher, size))
-    simulated = (hours - 1) * size.hour_steps / protocol.STEPS_PER_HOUR
+    simulated = (size.hours - 1) * size.hour_steps / protocol.STEPS_PER_HOUR
     return simulated / (clock.hours[-1] - clock.hours[0]) * 3600
 
 
@@ -306,4 +261,6 @@ def sampling(memory: Memory, size: Size) -> float:
     rng, start = np.random.default_rng(0), time.perf_counter()
     for _ in range(2 * size.blocks):
         memory.minibatch(rng, 32 * size.block_updates)
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
     return 2 * size.blocks * size.block_updates / (time.perf_counter() - start)
