@@ -34,10 +34,10 @@ def test_the_two_commands_stand_at_the_top():
 
 
 def test_ci_runs_what_the_readme_says():
-    """`.ci/run` installs and tests as the README does, and runs the slow tests too."""
+    """`.ci/run` installs as the README does, and runs its tests, two files at a time, and the slow ones too."""
     lines = (ROOT / ".ci" / "run").read_text().splitlines()
     assert 'pip install -q -e ".[test]"' in lines
-    assert {"pytest", "pytest -m slow -rs"} <= set(lines)
+    assert {"pytest -n 2 --dist loadfile", "pytest -m slow -rs"} <= set(lines)
 
 
 def shown(of: dict) -> str:
