@@ -290,12 +290,13 @@ class ReplayDataModule(L.LightningDataModule):
                 self.refill(number, resuming_mid_hour=learned_blocks > 0)
             games = tuple(itertools.islice(whose, self.block_updates))
             rows = {game: games.count(game) * self.batch_size for game in sorted(set(games))}
-            # For networks that draw, as one with dropout does.
-            torch.manual_seed(int(generator(self.seed, "torch", self._rank, hour, block).integers(2**63)))
             if block < learned_blocks:
                 for game, count in rows.items():
                     memories[game].skip(rngs[game], count, 0 if self.teachers else self.n_steps)
-            elif self.teachers:
+                continue
+            # For networks that draw, as one with dropout does.
+            torch.manual_seed(int(generator(self.seed, "torch", self._rank, hour, block).integers(2**63)))
+            if self.teachers:
                 drawn = {game: memories[game].minibatch(rngs[game], count) for game, count in rows.items()}
                 yield Block(drawn, games, self.batch_size)
             else:
