@@ -207,8 +207,7 @@ class Player(L.LightningModule):
             return optimizer.step(graphs.closure(batch))
         except NotRecordable as error:
             raise NotRecordable(
-                f"cuda_graphs is true, but the updates of {type(self).__name__} cannot be recorded; it must be false: "
-                f"{error}"
+                f"the updates of {type(self).__name__} cannot be recorded, so cuda_graphs must be false: {error}"
             ) from error
 
     def log_block(self, **metrics: Float[Tensor, ""]) -> None:

@@ -189,7 +189,7 @@ def test_a_loss_that_cannot_be_recorded_says_so(tmp_path, make_teacher):
             loss = super().loss(batch)
             return loss if loss.mean().item() > -1 else loss + 1
 
-    with pytest.raises(NotRecordable, match="cuda_graphs is true, but the updates of Asking cannot be recorded"):
+    with pytest.raises(NotRecordable, match="the updates of Asking cannot be recorded, so cuda_graphs must be false"):
         learn(student(Asking, cuda_graphs=True), play(make_teacher("pong"), tmp_path), hours=1)
 
 
