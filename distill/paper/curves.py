@@ -200,11 +200,11 @@ def _hour(row: Mapping[str, str], updates_per_hour: int) -> int:
 def _drawn(curves: Curves, theme: Theme) -> bytes:
     def draw(axes: "Axes") -> None:
         for number, hour in enumerate(curves.swaps):
-            label = "" if number else "another labels"
+            label = "" if number else "swap"
             axes.axvline(hour, color=theme.soft, linewidth=0.6, alpha=0.5, label=label, zorder=0)
         axes.plot(*zip(*sorted(curves.dqn.items()), strict=True), color=theme.soft, linewidth=1.5, label="DQN")
         best = zip(*running_best(curves.dqn).items(), strict=True)
-        axes.step(*best, where="post", color=theme.ink, linewidth=1.2, linestyle=":", label="its best")
+        axes.step(*best, where="post", color=theme.ink, linewidth=1.2, linestyle=":", label="its best so far")
         for number, (name, scores) in enumerate(curves.students.items()):
             color = theme.colors[number % len(theme.colors)]
             axes.plot(*zip(*sorted(scores.items()), strict=True), color=color, linewidth=1.8, label=name)
