@@ -31,7 +31,7 @@ class GraphedUpdates:
     would stay as it was.
 
     Args:
-        optimizer: Keeps its state on the GPU, and can be recorded; see `recordable`.
+        optimizer: One that is `recordable`.
         loss: Of a minibatch on the GPU, one number per row.
     """
 
@@ -125,12 +125,8 @@ class Recorded:
 
 
 def recordable(optimizer: Optimizer) -> bool:
-    """Say whether an optimiser's steps can be recorded: it knows how, and nothing of its state is off the GPU."""
-    groups = optimizer.param_groups
-    on_gpu = all(
-        tensor.device.type == "cuda"
-        for state in optimizer.state.values()
-        for tensor in state.values()
-        if isinstance(tensor, Tensor)
+    """Say whether an optimiser's steps can be recorded: it is fused, so its state is on the GPU, and knows how."""
+    return all(
+        group.get("fused") and "capturable" in group and all(weights.is_cuda for weights in group["params"])
+        for group in optimizer.param_groups
     )
-    return on_gpu and all("capturable" in group and weights.is_cuda for group in groups for weights in group["params"])

@@ -142,20 +142,20 @@ class Player(L.LightningModule):
         """Say who records and replays the updates of an optimiser on a GPU; None means that none are recorded.
 
         They are where that is sure to give the same: where loss and network are this project's, or `cuda_graphs` says
-        so; where one GPU learns, in float32 or bf16-mixed; where the optimiser's state is on it; and where no callback
-        looks at gradients.
+        so; where one GPU learns, in float32 or bf16-mixed, by a fused optimiser; where no callback looks at gradients.
         """
+        if self._graphs is None or self._graphs.optimizer is not optimizer:
+            self._graphs = GraphedUpdates(optimizer, self.loss) if self._may_record(optimizer) else None
+        return self._graphs
+
+    def _may_record(self, optimizer: Optimizer) -> bool:
         asked = self.cuda_graphs
         if asked is None:
             asked = type(self).__module__.partition(".")[0] == "distill" and not isinstance(self.network, Guest)
         if not asked or self.device.type != "cuda" or self.trainer.world_size > 1:
-            return None
+            return False
         watched = any(is_overridden(hook, one, Callback) for hook in WATCHING for one in self.trainer.callbacks)  # type: ignore[attr-defined]
-        if watched or self.trainer.precision == "16-mixed" or not recordable(optimizer):
-            return None
-        if self._graphs is None or self._graphs.optimizer is not optimizer:
-            self._graphs = GraphedUpdates(optimizer, self.loss)
-        return self._graphs
+        return not watched and self.trainer.precision != "16-mixed" and recordable(optimizer)
 
     def loss(self, batch: Any) -> Float[Tensor, " B"]:
         """Return one number per row of a minibatch; override it to learn something else."""

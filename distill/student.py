@@ -37,9 +37,9 @@ class StudentModule(Player):
         rms_epsilon: Added to RMSProp's root; above 0.
         pretrained: A weight file or checkpoint that the network begins with, of one like it and for the same games; or
             the name of a shipped teacher. None means random weights.
-        cuda_graphs: Whether a GPU records its updates and replays them, which makes them several times as fast. A loss
-            or network of your own is recorded with whatever numbers it takes from Python then; None means that only
-            those of this project are.
+        cuda_graphs: Whether a GPU records its updates and replays them, instead of asking for each kernel; by a fused
+            optimiser. A loss or network of your own is recorded with whatever numbers it takes from Python then; None
+            means that only those of this project are.
     """
 
     def __init__(

@@ -97,19 +97,19 @@ def measure(game: str, teacher: str, with_peers: bool, size: Size, on_turn: Call
 
     length = len(playing.collected) * size.play_steps // size.num_envs
     memory = Memory(length, size.num_envs, network.num_actions, game)
-    on_gpu = Memory(length, size.num_envs, network.num_actions, game, device) if device.type == "cuda" else None
+    learned = memory if device.type == "cpu" else Memory(length, size.num_envs, network.num_actions, game, device)
     position = Unfinished.fresh(size.num_envs)
     for steps in playing.collected:
         memory.extend(steps)
-        if on_gpu is not None:
-            on_gpu.extend(steps)
+        if learned is not memory:
+            learned.extend(steps)
         position = position.after(steps)
     file = Hour(playing.collected[-1], position).to_bytes({})
 
     for name in NETWORKS:
-        turns = Learning(game, teacher, name, on_gpu or memory, size, device).turns()
+        turns = Learning(game, teacher, name, learned, size, device).turns()
         if name == "net3":
-            turns["sampling"] = functools.partial(sampling, on_gpu or memory, size)
+            turns["sampling"] = functools.partial(sampling, learned, size)
         found |= {f"{name}, {what}": rate for what, rate in take_turns(turns, on_turn).items()}
 
     figures: dict[str, Any] = {
@@ -129,7 +129,7 @@ def measure(game: str, teacher: str, with_peers: bool, size: Size, on_turn: Call
         "sample_over_update": found["net3, fit"].over(found["net3, sampling"]),
         "checkpoint_share": checkpointing(game),
     }
-    if on_gpu is None:  # else hours are whole ones, and the play is far shorter than what begins a run
+    if device.type == "cpu":  # else hours are whole ones, and the play is far shorter than what begins a run
         figures["sharing_over_ideal"] = four_temperatures(game, teacher, size)
     if with_peers:
         figures["play_over_sb3"] = found["play, ours"].over(found["play, SB3 predict, 8 environments"])
