@@ -251,13 +251,8 @@ class Atari:
                 observations, _, _, lives = self.step(padded[time])
         return observations, lives
 
-    def step(
-        self, actions: Int64[np.ndarray, " N"]
-    ) -> tuple[UInt8[np.ndarray, "N 4 84 84"], Int32[np.ndarray, " N"], Bool[np.ndarray, " N"], Int[np.ndarray, " N"]]:
-        """Take one step in every environment.
-
-        Returns:
-            Observations, rewards, whether the episode ended with this step, and lives left.
+    def send(self, actions: Int64[np.ndarray, " N"]) -> None:
+        """Begin a step in every environment, which `recv` ends.
 
         Raises:
             ValueError: for an action that the game does not have (the native environment would wait for ever), and
@@ -265,8 +260,26 @@ class Atari:
         """
         check_actions(self.game, actions)
         with self._watch:
-            observations, rewards, terminated, truncated, info = self._envs.step(actions)
+            self._envs.send(actions)
+
+    def recv(
+        self,
+    ) -> tuple[UInt8[np.ndarray, "N 4 84 84"], Int32[np.ndarray, " N"], Bool[np.ndarray, " N"], Int[np.ndarray, " N"]]:
+        """Wait until every environment has taken the step.
+
+        Returns:
+            Observations, rewards, whether the episode ended with this step, and lives left.
+        """
+        with self._watch:
+            observations, rewards, terminated, truncated, info = self._envs.recv()
         return observations, rewards, terminated | truncated, info["lives"]
+
+    def step(
+        self, actions: Int64[np.ndarray, " N"]
+    ) -> tuple[UInt8[np.ndarray, "N 4 84 84"], Int32[np.ndarray, " N"], Bool[np.ndarray, " N"], Int[np.ndarray, " N"]]:
+        """Take one step in every environment: `send`, and `recv`."""
+        self.send(actions)
+        return self.recv()
 
     def close(self) -> None:
         """Stop the native threads."""

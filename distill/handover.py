@@ -79,39 +79,43 @@ class HandedOver:
         self._stack = np.zeros((self.num_envs, protocol.STACKED_FRAMES, *[protocol.FRAME_SIZE] * 2), np.uint8)
         self._lives = np.zeros(self.num_envs, np.int64)
         which = np.array(self._which)
-        for envs, (stacks, lives) in self._everywhere(hand_over, lambda envs: (which[envs].tolist(),)):
-            self._stack[envs], self._lives[envs] = stacks, lives
+        for envs, process in self._ask(hand_over, lambda envs: (which[envs].tolist(),)):
+            self._stack[envs], self._lives[envs] = process.answer(None)
         return self._stack, self._lives.copy()
 
     def restart(self, seeds: Int64[np.ndarray, " M"], which: Bool[np.ndarray, " N"] | None = None) -> np.ndarray:
         """Refuse: an environment plays from its start once."""
         raise ValueError("a start is played from once; make other environments for other starts")
 
-    def step(
-        self, actions: Int64[np.ndarray, " N"]
-    ) -> tuple[UInt8[np.ndarray, "N 4 84 84"], Int32[np.ndarray, " N"], Bool[np.ndarray, " N"], Int[np.ndarray, " N"]]:
-        """Take one step of four frames in every environment; see `Atari.step`."""
+    def send(self, actions: Int64[np.ndarray, " N"]) -> None:
+        """Begin a step of four frames in every environment; see `Atari.send`."""
         check_actions(self.game, actions)
+        legal = self._legal[actions]
+        ask = lambda envs: ((envs // self._num_processes).tolist(), legal[envs].tolist(), self.max_frames)  # noqa: E731
+        self._asked = self._ask(step, ask)
+
+    def recv(
+        self,
+    ) -> tuple[UInt8[np.ndarray, "N 4 84 84"], Int32[np.ndarray, " N"], Bool[np.ndarray, " N"], Int[np.ndarray, " N"]]:
+        """End the step; see `Atari.recv`."""
         rewards = np.zeros(self.num_envs, np.int32)
         ended = np.zeros(self.num_envs, bool)
         self._stack = np.roll(self._stack, -1, axis=1)  # a new array: the one given before stays as it is
-        legal = self._legal[actions]
-        ask = lambda envs: ((envs // self._num_processes).tolist(), legal[envs].tolist(), self.max_frames)  # noqa: E731
-        for envs, stepped in self._everywhere(step, ask, PATIENCE_SECONDS):
-            self._stack[envs, -1], rewards[envs], ended[envs], self._lives[envs] = stepped
+        for envs, process in self._asked:
+            self._stack[envs, -1], rewards[envs], ended[envs], self._lives[envs] = process.answer(PATIENCE_SECONDS)
         self._over |= ended
         return self._stack, rewards, ended, self._lives.copy()
 
-    def _everywhere(
-        self, call: Callable[..., Any], ask: Callable[[np.ndarray], tuple[Any, ...]], patience: float | None = None
-    ) -> list[tuple[np.ndarray, Any]]:
-        """Have each process work for those of its environments that are not over; return these, and what it gave."""
+    def _ask(
+        self, call: Callable[..., Any], ask: Callable[[np.ndarray], tuple[Any, ...]]
+    ) -> list[tuple[np.ndarray, Process]]:
+        """Have each process work for those of its environments that are not over; return these, and the process."""
         shares = [np.arange(first, self.num_envs, self._num_processes) for first in range(self._num_processes)]
         shares = [share[~self._over[share]] for share in shares]
         asked = [(share, process) for share, process in zip(shares, self._processes, strict=True) if len(share)]
         for share, process in asked:
             process.ask(call, *ask(share))
-        return [(share, process.answer(patience)) for share, process in asked]
+        return asked
 
     def close(self) -> None:
         """End the processes."""

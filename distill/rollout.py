@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float32, Int32, Int64, UInt8
+from jaxtyping import Bool, Float32, Int32, Int64, Shaped, UInt8
 from torch import nn
 
 from distill import protocol
@@ -44,8 +44,11 @@ class Games(Protocol):
     def restart(self, seeds: np.ndarray, which: np.ndarray | None = None) -> np.ndarray:
         """Begin new episodes; see `Atari.restart`."""
 
-    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Take a step; see `Atari.step`."""
+    def send(self, actions: np.ndarray) -> None:
+        """Begin a step; see `Atari.send`."""
+
+    def recv(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """End it; see `Atari.recv`."""
 
     def close(self) -> None:
         """Stop."""
@@ -65,6 +68,8 @@ class Step(NamedTuple):
     lost_life: Bool[np.ndarray, " N"]
     episodes: Int64[np.ndarray, " N"]
     """Their numbers; -1 where an environment idles."""
+    packed: Shaped[np.ndarray, " N"] | None = None
+    """The newest frame of each observation, as `compress` gives it, where that was asked for."""
 
 
 class Unfinished(NamedTuple):
@@ -156,6 +161,8 @@ def play(
     epsilon: Callable[[], float],
     position: Unfinished | None = None,
     actors: Actors | None = None,
+    *,
+    packs: bool = False,
 ) -> Iterator[Step]:
     """Play epsilon-greedily for as long as there are episodes.
 
@@ -167,6 +174,7 @@ def play(
         epsilon: Asked once a step: the probability of a uniformly random action.
         position: Where to go on; None begins with episode 0.
         actors: Who acts; None means the policy.
+        packs: Whether to compress the frames, for `collect`, while the environments step.
 
     Yields:
         Steps, until every episode has ended; an environment for which none is left idles.
@@ -198,7 +206,9 @@ def play(
         exploring = explore[everyone, now] < epsilon()
         acted_on = values if actors is None else actors(observations, values, episode)
         actions = np.where(exploring, random_actions[everyone, now], acted_on.argmax(axis=1))
-        following, rewards, ended, new_lives = games.step(actions)
+        games.send(actions)
+        packed = compress(observations[:, -1]) if packs else None
+        following, rewards, ended, new_lives = games.recv()
         yield Step(
             observations,
             values,
@@ -208,6 +218,7 @@ def play(
             first=(age == 0) & playing,
             lost_life=(new_lives < lives) & playing,
             episodes=episode.copy(),
+            packed=packed,
         )
         age += 1
         observations, lives = following, new_lives
@@ -238,7 +249,7 @@ def collect(
     """Take so many steps of play, all environments together.
 
     Args:
-        playing: From `play`, for as long as needed.
+        playing: From `play` that packs, for as long as needed.
         length: Steps of each environment, T.
         games: The environments of the play.
         on_step: Called after each step with the number of steps done, over all environments.
@@ -246,7 +257,8 @@ def collect(
     steps = Steps.empty(length, games.num_envs, games.num_actions)
     for row in range(length):
         step = next(playing)
-        steps.frames[row] = compress(step.observations[:, -1])
+        assert step.packed is not None, "frames are collected as they are packed"
+        steps.frames[row] = step.packed
         steps.labels[row] = step.values
         for name in ("actions", "rewards", "ended", "first", "lost_life"):
             getattr(steps, name)[row] = getattr(step, name)

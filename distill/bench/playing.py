@@ -26,7 +26,7 @@ class Playing:
         self.games.restart(np.arange(size.num_envs))
         self.seen = self.others.restart(np.arange(size.num_envs))
         episodes = lambda number: generator(0, "bench", number)  # noqa: E731
-        self.playing = play(self.policy, self.games, episodes, lambda: protocol.EPSILON)
+        self.playing = play(self.policy, self.games, episodes, lambda: protocol.EPSILON, packs=True)
         self.actions = itertools.cycle(
             np.random.default_rng(0).integers(self.games.num_actions, size=(97, size.num_envs))
         )

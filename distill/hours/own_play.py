@@ -65,7 +65,7 @@ class OwnPlay:
         self._games = rules.games(num_threads)
         self._stepping = self._end * rules.num_envs
         epsilon = lambda: rules.epsilon_after(self._stepping)  # noqa: E731
-        self._playing = play(policy, self._games, rules.episode, epsilon, self._position)
+        self._playing = play(policy, self._games, rules.episode, epsilon, self._position, packs=True)
 
     @property
     def _end(self) -> int:

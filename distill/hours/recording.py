@@ -216,7 +216,7 @@ class Recording:
         if self._playing is None or self._playing[0] != hour:
             epsilon = lambda: rules.epsilon_after(self._played_steps)  # noqa: E731
             policy, actors = lambda seen: self._policy(seen), lambda *seen: self._actors(*seen)
-            self._playing = hour, play(policy, games, rules.episode, epsilon, position, actors)
+            self._playing = hour, play(policy, games, rules.episode, epsilon, position, actors, packs=True)
         before = hour * rules.hour_steps
 
         def count(done: int) -> None:

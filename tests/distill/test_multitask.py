@@ -60,18 +60,18 @@ def test_a_minibatch_moves_the_trunk_and_its_own_head(module, two, small):
 def test_a_head_has_its_games_actions(two, small, monkeypatch):
     """Each game is played with its own legal actions, and each head learns labels of its own width."""
     widths, played = set(), {}
-    step = Atari.step
+    send = Atari.send
 
     def watched(games, actions):
         played[games.game] = max(played.get(games.game, 0), int(actions.max()))
-        return step(games, actions)
+        return send(games, actions)
 
     class Watching(StudentModule):
         def loss(self, batch):
             widths.add((batch.game, self(batch.observations, batch.game).shape[1], batch.labels.shape[1]))
             return super().loss(batch)
 
-    monkeypatch.setattr(Atari, "step", watched)
+    monkeypatch.setattr(Atari, "send", watched)
     fit(Watching(list(two), network="multi3"), ReplayDataModule(two, epsilon=1.0, **small), limit_val_batches=1.0)
     assert widths == {("freeway", 3, 3), ("pong", 6, 6)}
     assert played == {"freeway": 2, "pong": 5}
@@ -132,8 +132,8 @@ def test_one_game_of_several_is_one_game(make_teacher, small, interleave):
 def test_teachers_take_turns_and_hours_that_are_there_are_not_played(two, small, monkeypatch):
     """Hour by hour another game is played, in one store; a second run plays nothing and ends in the same bits."""
     steps = []
-    step = Atari.step
-    monkeypatch.setattr(Atari, "step", lambda games, actions: steps.append(games.game) or step(games, actions))
+    send = Atari.send
+    monkeypatch.setattr(Atari, "send", lambda games, actions: steps.append(games.game) or send(games, actions))
     students = []
     for overlap in (False, True):
         torch.manual_seed(0)

@@ -56,7 +56,7 @@ def test_stored_frames_rebuild_the_stacks():
         observations.append(seen.copy())
         return (2 * len(observations) - 2 + np.arange(2, dtype=np.float32))[:, None].repeat(6, axis=1)
 
-    steps = collect(play(numbering, games, episodes(), fixed(1.0)), length, games)
+    steps = collect(play(numbering, games, episodes(), fixed(1.0), packs=True), length, games)
     assert steps.first.sum() == 6  # each environment began at 0, 19 and 38
     memory = Memory(length, 2, games.num_actions)
     memory.extend(steps)
@@ -174,10 +174,10 @@ def test_play_goes_on_where_it_was_broken_off(game):
     pieces = [17, 1, 30, 2, 25]
     games = Atari(game, 3, max_frames=120)
     policy = pixel_counter(games.num_actions)
-    whole = play(policy, games, episodes(), fixed(0.5))
+    whole = play(policy, games, episodes(), fixed(0.5), packs=True)
     position, rebuilt = Unfinished.fresh(3), Atari(game, 3, max_frames=120)
     for length in pieces:
-        broken = play(policy, rebuilt, episodes(), fixed(0.5), position)
+        broken = play(policy, rebuilt, episodes(), fixed(0.5), position, packs=True)
         steps = collect(broken, length, rebuilt)
         assert same(steps, collect(whole, length, games))
         position = position.after(steps)

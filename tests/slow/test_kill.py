@@ -56,7 +56,7 @@ def end_after(event: str, number: int) -> None:
         return counted
 
     if event == "step":
-        distill.atari.Atari.step = counting(distill.atari.Atari.step)
+        distill.atari.Atari.send = counting(distill.atari.Atari.send)
     elif event == "update":
         torch.Tensor.backward = counting(torch.Tensor.backward)
     elif event == "write":
