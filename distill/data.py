@@ -22,7 +22,7 @@ from distill.hours.experience import Experience, Interleaving, Source, room_for_
 from distill.hours.recording import divide_cores
 from distill.networks import DQN
 from distill.player import Player
-from distill.randomness import generator
+from distill.randomness import generator, seed_torch
 from distill.replay import Block, Minibatch, Transitions
 from distill.rollout import Rules
 from distill.schedule import Schedule
@@ -295,7 +295,8 @@ class ReplayDataModule(L.LightningDataModule):
                     memories[game].skip(rngs[game], count, 0 if self.teachers else self.n_steps)
                 continue
             # For networks that draw, as one with dropout does.
-            torch.manual_seed(int(generator(self.seed, "torch", self._rank, hour, block).integers(2**63)))
+            seed = generator(self.seed, "torch", self._rank, hour, block).integers(2**63)
+            seed_torch(int(seed), self._fit_trainer.strategy.root_device)
             if self.teachers:
                 drawn = {game: memories[game].minibatch(rngs[game], count) for game, count in rows.items()}
                 yield Block(drawn, games, self.batch_size)

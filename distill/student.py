@@ -1,9 +1,10 @@
 """`StudentModule`: a network that learns from what the teacher saw and thought."""
 
+from collections import deque
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torchmetrics import RunningMean
 
 from distill import checks, protocol
 from distill.losses import gap_loss, kind_taught_by, kl_loss, mse_loss, nll_loss
@@ -65,7 +66,7 @@ class StudentModule(Player):
         self.temperature = temperature
         self.decay = decay
         self.rms_epsilon = rms_epsilon
-        self.agreement = RunningMean(window=AGREEMENT_BLOCKS)
+        self._agreements: deque[Tensor] = deque(maxlen=AGREEMENT_BLOCKS)
 
     def loss(self, batch: Minibatch) -> Float[Tensor, " B"]:
         """Compare the student's outputs with the labels; override it in a subclass to add a loss."""
@@ -94,8 +95,8 @@ class StudentModule(Player):
         batch = next(iter(block))
         with torch.no_grad():
             agree = self(batch.observations, batch.game).argmax(1) == batch.labels.argmax(1)
-        self.agreement.update(agree.float().mean())
-        self.log_block(loss=self.update(block), agreement=self.agreement.compute())
+        self._agreements.append(agree.float().mean())
+        self.log_block(loss=self.update(block), agreement=torch.stack(list(self._agreements)).mean())
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Return RMSProp."""
