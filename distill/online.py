@@ -3,7 +3,6 @@
 import os
 import time
 from collections.abc import Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +10,13 @@ import yaml
 from jsonargparse.typing import Path_fr
 from omegaconf import OmegaConf
 from rich.console import Console
-from rich.live import Live
-from rich.table import Table
 
-from distill.atari import usable_cores
 from distill.best import read_index
 from distill.console.mistakes import fail
 from distill.paper.curves import draw
 from distill.runs.folder import RUN_DIR_VARIABLE, claim
 from distill.runs.process import LINE_SECONDS_VARIABLE, POLL_SECONDS, Forwarded, Run
+from distill.runs.side_by_side import THREADS_VARIABLE, Board, threads_of
 from distill.runs.stopping import Signals, Stopped
 
 LINE_SECONDS = 5
@@ -68,13 +65,11 @@ def online(
         )
         for seed in seeds
     ]
-    environment = {
-        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(1, usable_cores() // (1 + len(students))))),
-        LINE_SECONDS_VARIABLE: str(LINE_SECONDS),
-    }
+    threads = threads_of(1 + len(students))
+    environment = {**threads, LINE_SECONDS_VARIABLE: str(LINE_SECONDS)}
     print(f"run: {folder}")
     for run in (learner, *students):
-        print(f"{run.name}: OMP_NUM_THREADS={environment['OMP_NUM_THREADS']} {' '.join(run.command)}")
+        print(f"{run.name}: {THREADS_VARIABLE}={threads[THREADS_VARIABLE]} {' '.join(run.command)}")
     try:
         with Signals():
             try:
@@ -114,29 +109,15 @@ def _load(config: Path) -> Any:
 
 def _attend(learner: Run, students: Sequence[Run], environment: dict[str, str]) -> None:
     """Start all, show what they say, and wait until the last has ended; without its teacher none goes on."""
-    everyone = (learner, *students)
-    console = Console(stderr=True, highlight=False)
-    live = Live(console=console, auto_refresh=False) if console.is_terminal else None
+    everyone = {run.name: run for run in (learner, *students)}
     learner.start(environment)
-    with live or nullcontext():
+    with Board(Console(stderr=True, highlight=False)) as board:
         while True:
-            over = not any(run.running for run in everyone)
-            for run in everyone:
-                for line in run.news():
-                    if live is None:
-                        console.print(f"{run.name:8} {line}", markup=False, soft_wrap=True)
-            if live is not None:
-                live.update(_shown(everyone), refresh=True)
+            over = not any(run.running for run in everyone.values())
+            board.show(everyone, waits="waits for the teacher's first network")
             if learner.code or over:
                 return
             if not students[0].started and read_index(learner.folder) is not None:
                 for run in students:
                     run.start(environment)
             time.sleep(POLL_SECONDS)
-
-
-def _shown(everyone: Sequence[Run]) -> Table:
-    table = Table.grid(padding=(0, 2))
-    for run in everyone:
-        table.add_row(run.name, run.last or "waits for the teacher's first network")
-    return table

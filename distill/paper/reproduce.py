@@ -1,9 +1,8 @@
-"""`python -m distill reproduce`: the paper's tables from our own runs, one run after the other."""
+"""`python -m distill reproduce`: the paper's tables from our own runs, one or more of them at a time."""
 
 import shlex
 import time
 from collections.abc import Sequence
-from contextlib import nullcontext
 from pathlib import Path
 
 from rich.console import Console
@@ -17,6 +16,7 @@ from distill.paper.report import report
 from distill.paper.results import is_online, read_results
 from distill.runs.folder import LAST, alone_in
 from distill.runs.process import LINE_SECONDS_VARIABLE, POLL_SECONDS, Forwarded, Run
+from distill.runs.side_by_side import Board, threads_of
 from distill.runs.stopping import Signals, Stopped
 
 PROGRESS = ("play", "learn")
@@ -32,12 +32,13 @@ def reproduce(
     hours: int = 5,
     seeds: list[int] = [0],  # noqa: B006
     games: list[str] | None = None,
+    jobs: int = 1,
     run_dir: str | None = None,
     store: str = "runs/paper/play",
     dry_run: bool = False,
     fit_options: Forwarded = (),
 ) -> None:
-    """Run the paper's experiments one after the other, and report them beside the paper's numbers.
+    """Run the paper's experiments, and report them beside the paper's numbers.
 
     What has ended is not run again; what was interrupted goes on. Games without a shipped teacher are left out.
 
@@ -48,6 +49,7 @@ def reproduce(
         seeds: One run of each experiment for each.
         games: Which of the paper's ten; by default all. What takes several at once is run where all of its are among
             them, table 2 with those that are.
+        jobs: How many run at a time, each with its share of the threads.
         run_dir: Folder of the runs; default `runs/paper/hours<N>`. The report is in its `report`.
         store: Folder of the teachers' play, shared by all runs.
         dry_run: Whether to print the commands, and run nothing.
@@ -57,7 +59,7 @@ def reproduce(
         ValueError: for no seed or one twice, for games that are none of the paper's or have no run in the table, and
             while another command runs in that folder.
     """
-    checks.at_least(1, hours=hours)
+    checks.at_least(1, hours=hours, jobs=jobs)
     if not seeds or len(set(seeds)) < len(seeds):
         raise ValueError(f"seeds is {seeds}; there must be one at least, and none twice")
     checks.one_of(GAME_NAMES, **{f"games[{place}]": game for place, game in enumerate(games or ())})
@@ -76,7 +78,7 @@ def reproduce(
         return
     folder.mkdir(parents=True, exist_ok=True)
     with alone_in(folder):
-        failed = _run_all(cells, folder, fit_options)
+        failed = _Runs(cells, folder, fit_options, jobs).to_the_end()
     done = [str(folder / cell.name) for cell in cells if _ended(folder / cell.name)]
     try:
         if done:
@@ -89,35 +91,87 @@ def reproduce(
         )
 
 
-def _run_all(cells: Sequence[Cell], folder: Path, options: Sequence[str]) -> list[str]:
-    """Run all that has not ended; say why some failed."""
-    console = Console(stderr=True, highlight=False)
-    failed: list[str] = []
-    for number, cell in enumerate(cells, 1):
-        title = f"[{number}/{len(cells)}] {cell.name}"
-        if _ended(folder / cell.name):
-            console.print(f"{title}: has ended before", markup=False)
-            continue
-        if cell.needs and not _ended(folder / cell.needs):
-            failed.append(f"{cell.name} needs {cell.needs}")
-            continue
-        run = _run_of(cell, folder, options)
-        console.print(f"{title}: {shlex.join(run.command)}", markup=False, soft_wrap=True)
+class _Runs:
+    """A table's runs: those that wait, those that are running, and those that failed.
+
+    Args:
+        cells: All of the table.
+        folder: Of their folders.
+        options: Of all runs.
+        jobs: How many run at a time.
+    """
+
+    def __init__(self, cells: Sequence[Cell], folder: Path, options: Sequence[str], jobs: int) -> None:
+        self._folder, self._options = folder, options
+        self._waiting = {f"[{number}/{len(cells)}] {cell.name}": cell for number, cell in enumerate(cells, 1)}
+        self._running: list[tuple[str, Run] | None] = [None] * jobs
+        self._failed: list[str] = []
+        self._environment = {**threads_of(jobs), LINE_SECONDS_VARIABLE: str(LINE_SECONDS)}
+        self._console = Console(stderr=True, highlight=False)
+
+    def to_the_end(self) -> list[str]:
+        """Run all that has not ended; say why some failed."""
         try:
-            with Signals():
+            with Signals(), Board(self._console, PROGRESS) as board:
                 try:
-                    _attend(run, title, console)
+                    while self._waiting or self._now:
+                        self._fill()
+                        board.show(self._now)
+                        time.sleep(POLL_SECONDS)
+                        self._clear()
+                    board.show({})
                 finally:
-                    run.ask_to_stop()
-                    run.stop()
+                    for run in self._now.values():
+                        run.ask_to_stop()
+                    for run in self._now.values():
+                        run.stop()
         except Stopped as stop:
-            fail(f"interrupted in {cell.name}; the same command goes on from its last checkpoint", code=stop.code)
-        if run.code or not _ended(run.folder):
-            failed.append(f"{cell.name} ({run.last.removeprefix('error: ')})")
-            console.print(f"{title}: failed, {run.log} says why", markup=False, soft_wrap=True)
-        elif not is_online(run.folder):
-            console.print(f"{title}: {_scored(run.folder)}", markup=False, soft_wrap=True)
-    return failed
+            names = ", ".join(run.name for run in self._now.values())
+            where = f" in {names}" if names else ""
+            fail(f"interrupted{where}; the same command goes on from the last checkpoint", code=stop.code)
+        return self._failed
+
+    @property
+    def _now(self) -> dict[str, Run]:
+        """Those that are running, by title."""
+        return dict(filter(None, self._running))
+
+    def _fill(self) -> None:
+        """Give each free place to the next run that need not wait for another."""
+        for title, cell in list(self._waiting.items()):
+            if _ended(self._folder / cell.name):
+                self._say(f"{title}: has ended before")
+            elif cell.needs and not _ended(self._folder / cell.needs):
+                names = [each.name for each in self._waiting.values()] + [run.name for run in self._now.values()]
+                if cell.needs in names:
+                    continue
+                self._failed.append(f"{cell.name} needs {cell.needs}")
+            elif None in self._running:
+                place = self._running.index(None)
+                run = _run_of(cell, self._folder, self._options)
+                self._say(f"{title}: {shlex.join(run.command)}")
+                self._running[place] = title, run
+                run.start(self._environment)
+            else:
+                return
+            del self._waiting[title]
+
+    def _clear(self) -> None:
+        """Free the places of those that have ended, and say what they came to."""
+        for place, taken in enumerate(self._running):
+            if taken is None or taken[1].running:
+                continue
+            title, run = taken
+            self._running[place] = None
+            run.news()
+            if run.code or not _ended(run.folder):
+                self._failed.append(f"{run.name} ({run.last.removeprefix('error: ')})")
+                self._say(f"{title}: failed, {run.log} says why")
+            elif not is_online(run.folder):
+                self._say(f"{title}: {_scored(run.folder)}")
+
+    def _say(self, line: str) -> None:
+        self._console.print(line, markup=False, soft_wrap=True)
 
 
 def _ended(run: Path) -> bool:
@@ -127,23 +181,6 @@ def _ended(run: Path) -> bool:
 def _run_of(cell: Cell, folder: Path, options: Sequence[str]) -> Run:
     resuming = ("--ckpt_path", LAST) if (folder / cell.name).is_dir() else ()
     return Run(cell.name, folder, [*cell.options, *options, *resuming])
-
-
-def _attend(run: Run, title: str, console: Console) -> None:
-    """Wait until a run has ended, and show what it says."""
-    run.start({LINE_SECONDS_VARIABLE: str(LINE_SECONDS)})
-    shown = console.status(title) if console.is_terminal else None
-    with shown or nullcontext():
-        while True:
-            over = not run.running
-            for line in run.news():
-                if shown is None and line.startswith(PROGRESS):
-                    console.print(f"{title}: {line}", markup=False, soft_wrap=True)
-                elif shown is not None:
-                    shown.update(f"{title.replace('[', '(').replace(']', ')')}  {run.last}")
-            if over:
-                return
-            time.sleep(POLL_SECONDS)
 
 
 def _scored(run: Path) -> str:

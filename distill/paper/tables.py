@@ -40,7 +40,7 @@ def sections_of(results: Sequence[Result]) -> tuple[list[Section], list[str]]:
             with_full = _with_full_size(cells, results) if layout.name == "tableB1" else cells
             sections.append(_section(layout, cells, with_full))
     unused = {result.run: result.experiment.described for result in results if result.run not in used}
-    notes += [f"`{run}` ({described}) belongs into no table of the paper's" for run, described in unused.items()]
+    notes += [f"`{run}` ({described}) belongs to no table of the paper's" for run, described in unused.items()]
     return sections, list(dict.fromkeys(notes))
 
 

@@ -138,7 +138,7 @@ def test_what_is_left_out_is_said(reported):
     assert re.search(r"short` is left out: it has other options or rules than .*, or fewer hours", notes)
     assert re.search(r"rerun` is left out: it has experiment and seed of `.*kl1", notes)
     assert re.search(r"running` is left out: it has not ended", notes)
-    assert re.search(r"dagger` \(dqn, kl, temperature 0.01, student acts\) belongs into no table", notes)
+    assert re.search(r"dagger` \(dqn, kl, temperature 0.01, student acts\) belongs to no table", notes)
     assert "warm" not in notes
 
 

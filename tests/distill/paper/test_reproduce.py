@@ -1,4 +1,4 @@
-"""`reproduce`: a table's runs one after the other, what has ended skipped, what was interrupted taken up."""
+"""`reproduce`: a table's runs, one or more at a time, what has ended skipped, what was interrupted taken up."""
 
 import csv
 import re
@@ -123,6 +123,35 @@ def test_what_has_ended_is_not_run_again(ended_but_one, workdir, capsys):
     assert set(listed(capsys, "table1", "--hours", "2").values()) == {"has ended"}
 
 
+def began_and_ended(err: str) -> list[tuple[int, str]]:
+    """What a table's runs did, in order: their numbers, and "begins" or "ends"."""
+    lines = re.findall(r"^\[(\d)/\d\] \S+: (.+)$", err, re.MULTILINE)
+    return [(int(number), "begins" if "-m distill fit" in said else "ends") for number, said in lines]
+
+
+def test_runs_side_by_side(workdir, capsys):
+    """Two run at a time, the third when one has ended; of the play that they share each hour is played once."""
+    main(["reproduce", "table1", "--hours", "2", "--games", "[pong]", "--jobs", "2", *TINY])
+    said = began_and_ended(capsys.readouterr().err)
+    assert said[:2] == [(1, "begins"), (2, "begins")]
+    assert said[2][1] == "ends"
+    assert sorted(said[2:]) == [(1, "ends"), (2, "ends"), (3, "begins"), (3, "ends")]
+    files = list((workdir / "runs" / "paper" / "play").glob("*.hour"))
+    assert sorted(file.name[:9] for file in files) == ["pong-0000", "pong-0001"]
+    assert (workdir / "runs" / "paper" / "hours2" / "report" / "report.html").is_file()
+
+
+def test_a_run_waits_for_another_that_it_needs(workdir, capsys):
+    """Students of a teacher that learns begin when it has ended, though there is a place for them before."""
+    short = ["--fit.config", "conf/debug.yaml", "--fit.data.max_frames", "400", "--fit.trainer.max_epochs", "2"]
+    main(["reproduce", "figure5", "--hours", "1", "--seeds", "[0, 1]", "--jobs", "3", *short])
+    folder = workdir / "runs" / "paper" / "hours1"
+    assert began_and_ended(capsys.readouterr().err) == [(number, "begins") for number in (1, 2, 3)]
+    assert (folder / "report" / "figure5.csv").is_file()
+    student = (folder / "online-student-seed0.log").stat().st_mtime
+    assert (folder / "online-teacher-seed0" / "scores.json").stat().st_mtime < student
+
+
 def test_an_interrupted_run_goes_on(ended_but_one, workdir, capsys):
     """What has begun goes on from its newest whole checkpoint."""
     ended_but_one.mkdir(parents=True)
@@ -148,7 +177,7 @@ def test_interrupted_it_says_how_to_go_on(workdir):
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=90)
     assert process.returncode == 130
-    assert "the same command goes on from its last checkpoint" in said
+    assert "the same command goes on from the last checkpoint" in said
     assert not (folder / "scores.json").exists()
     assert "resume with" in folder.with_name(f"{folder.name}.log").read_text()
     last, before = (folder / "checkpoints" / name for name in (LAST, BEFORE))
@@ -176,6 +205,7 @@ def test_figure_5_is_a_config_of_online(workdir, capsys):
     ("args", "message"),
     [
         (["--hours", "0"], "hours is 0"),
+        (["--jobs", "0"], "jobs is 0"),
         (["--seeds", "[]"], "one at least"),
         (["--seeds", "[1, 1]"], "none twice"),
         (["tableX"], "'table1', 'tableB1', 'tableB2'"),
