@@ -150,6 +150,26 @@ def test_the_table_of_speed_is_what_was_measured():
     holds("the same, `evaluate", f"{found['evaluation_bf16_over_sb3']:.1f}")
 
 
+def test_the_tables_of_speed_on_a_gpu_are_what_was_measured():
+    """So is each row of those that were measured on a GPU."""
+    found = json.loads((ROOT / "conf" / "results" / "bench_gpu.json").read_text())
+    rates, lines = {name: f"{rate['median']:,.0f}" for name, rate in found["rates"].items()}, README.splitlines()
+    assert "H200" in found["machine"]
+    for row, what in {
+        "inside `fit`, float32": "fit",
+        "inside `fit`, bf16-mixed": "fit, bf16-mixed",
+        "the same draws and updates in a bare loop": "bare",
+        "a plain PyTorch loop in float32": "plain",
+    }.items():
+        cells = [rates[f"{network}, {what}"] for network in ("dqn", "net1", "net2", "net3")]
+        assert "| " + " | ".join([row, *cells]) + " |" in lines
+    hours = found["hours_an_hour"]
+    assert f"| play, 60 environments, steps a second | {rates['play, ours']} | |" in lines
+    assert f"| the environments alone | {rates['play, environment']} | |" in lines
+    assert f"| both, smallest network: simulated hours an hour | {hours:.0f} | |" in lines
+    assert f"| the paper's 500 hours at that rate, minutes | {500 * 60 / hours:.0f} | 15, missed |" in lines
+
+
 def test_the_table_of_a_learning_teacher_is_what_was_measured():
     """The README's table of a DQN and its students is that of the figure above it."""
     with (ROOT / "conf" / "results" / "online" / "figure5.csv").open() as file:
