@@ -190,15 +190,17 @@ def plain_network(name: str, num_actions: int) -> nn.Sequential:
 
 
 class Refilled(ReplayDataModule):
-    """A data module that counts the seconds of its refills."""
+    """A data module that keeps how many seconds each of its refills took."""
 
-    refill_seconds = 0.0
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.refills: list[float] = []
 
     def refill(self, number: int, **more: bool) -> None:
-        """Refill, and count."""
+        """Refill, and look at the time."""
         start = time.perf_counter()
         super().refill(number, **more)
-        self.refill_seconds += time.perf_counter() - start
+        self.refills.append(time.perf_counter() - start)
 
 
 def short_hours(game: str, teacher: str, size: Size, **kwargs: Any) -> Refilled:
@@ -214,17 +216,19 @@ def short_hours(game: str, teacher: str, size: Size, **kwargs: Any) -> Refilled:
     )
 
 
-def hours_an_hour(game: str, teacher: str, size: Size) -> float:
-    """Fit the smallest student as a run on this machine does; simulated hours per hour of the clock.
+def hours_an_hour(game: str, teacher: str, size: Size) -> tuple[float, float]:
+    """Fit the smallest student as a run on this machine does.
 
-    The first hour is not counted; each other one is counted with its play.
+    Returns:
+        Simulated hours per hour of the clock, and the share of it in which learning waits for play and its frames. The
+        first hour is not counted; each other one is counted with its play.
     """
-    clock = Clock()
+    clock, data = Clock(), short_hours(game, teacher, size)
     with tempfile.TemporaryDirectory() as folder:
-        running = trainer(folder, size.hours, callbacks=[clock])
-        running.fit(StudentModule(game), short_hours(game, teacher, size))
+        trainer(folder, size.hours, callbacks=[clock]).fit(StudentModule(game), data)
     simulated = (size.hours - 1) * size.hour_steps / protocol.STEPS_PER_HOUR
-    return simulated / (clock.hours[-1] - clock.hours[0]) * 3600
+    seconds = clock.hours[-1] - clock.hours[0]
+    return simulated / seconds * 3600, sum(data.refills[1:]) / seconds
 
 
 def four_temperatures(game: str, teacher: str, size: Size) -> float:
@@ -238,7 +242,7 @@ def four_temperatures(game: str, teacher: str, size: Size) -> float:
         for temperature in (1.0, 0.1, 0.01, 0.001):
             data = short_hours(game, teacher, size, store=f"{folder}/hours", overlap=False)
             trainer(folder, 2, callbacks=[clock]).fit(StudentModule(game, temperature=temperature), data)
-            play = play or data.refill_seconds
+            play = play or sum(data.refills)
     return (time.perf_counter() - start) / (play + clock.learning)
 
 

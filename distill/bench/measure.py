@@ -112,6 +112,7 @@ def measure(game: str, teacher: str, with_peers: bool, size: Size, on_turn: Call
             turns["sampling"] = functools.partial(sampling, learned, size)
         found |= {f"{name}, {what}": rate for what, rate in take_turns(turns, on_turn).items()}
 
+    hours, waits = hours_an_hour(game, teacher, size)
     figures: dict[str, Any] = {
         "rates": {
             name: {"median": each.median, "low": min(each.turns), "high": max(each.turns)}
@@ -119,7 +120,8 @@ def measure(game: str, teacher: str, with_peers: bool, size: Size, on_turn: Call
         },
         "bytes_per_state": memory.nbytes / len(memory),
         "disk_bytes_per_hour": len(file) / size.play_steps * protocol.STEPS_PER_HOUR,
-        "hours_an_hour": hours_an_hour(game, teacher, size),
+        "hours_an_hour": hours,
+        "waits_for_play": waits,
         "play_over_ceiling": found["play, ours"].over(found["play, bare"]),
         "fit_over_bare": {name: found[f"{name}, fit"].over(found[f"{name}, bare"]) for name in NETWORKS},
         "fit_over_plain": {name: found[f"{name}, fit"].over(found[f"{name}, plain"]) for name in NETWORKS},
@@ -173,6 +175,7 @@ def table(figures: dict[str, Any]) -> Table:
         ("disk", figures["disk_bytes_per_hour"] / 1e6, "MB/simulated hour"),
         ("a learning teacher's checkpoint", figures["checkpoint_share"] * 100, "% of the time"),
         ("play and learn, net3", figures["hours_an_hour"], "simulated hours/h"),
+        ("of that, learning waits for play", figures["waits_for_play"] * 100, "% of the time"),
         ("the paper's 500 hours, net3", 500 * 60 / figures["hours_an_hour"], "minutes"),
     ):
         rows.add_row(name, f"{value:,.1f}", "", "", unit)

@@ -102,11 +102,11 @@ class _Runs:
     """
 
     def __init__(self, cells: Sequence[Cell], folder: Path, options: Sequence[str], jobs: int) -> None:
-        self._folder, self._options = folder, options
+        self._folder, self._options, self._jobs = folder, options, jobs
         self._waiting = {f"[{number}/{len(cells)}] {cell.name}": cell for number, cell in enumerate(cells, 1)}
-        self._running: list[tuple[str, Run] | None] = [None] * jobs
+        self._running: dict[str, Run] = {}
         self._failed: list[str] = []
-        self._environment = {**threads_of(jobs), LINE_SECONDS_VARIABLE: str(LINE_SECONDS)}
+        self._environment = {**(threads_of(jobs) if jobs > 1 else {}), LINE_SECONDS_VARIABLE: str(LINE_SECONDS)}
         self._console = Console(stderr=True, highlight=False)
 
     def to_the_end(self) -> list[str]:
@@ -114,27 +114,22 @@ class _Runs:
         try:
             with Signals(), Board(self._console, PROGRESS) as board:
                 try:
-                    while self._waiting or self._now:
+                    while self._waiting or self._running:
                         self._fill()
-                        board.show(self._now)
+                        board.show(self._running)
                         time.sleep(POLL_SECONDS)
                         self._clear()
                     board.show({})
                 finally:
-                    for run in self._now.values():
+                    for run in self._running.values():
                         run.ask_to_stop()
-                    for run in self._now.values():
+                    for run in self._running.values():
                         run.stop()
         except Stopped as stop:
-            names = ", ".join(run.name for run in self._now.values())
+            names = ", ".join(run.name for run in self._running.values())
             where = f" in {names}" if names else ""
             fail(f"interrupted{where}; the same command goes on from the last checkpoint", code=stop.code)
         return self._failed
-
-    @property
-    def _now(self) -> dict[str, Run]:
-        """Those that are running, by title."""
-        return dict(filter(None, self._running))
 
     def _fill(self) -> None:
         """Give each free place to the next run that need not wait for another."""
@@ -142,15 +137,13 @@ class _Runs:
             if _ended(self._folder / cell.name):
                 self._say(f"{title}: has ended before")
             elif cell.needs and not _ended(self._folder / cell.needs):
-                names = [each.name for each in self._waiting.values()] + [run.name for run in self._now.values()]
+                names = [each.name for each in self._waiting.values()] + [run.name for run in self._running.values()]
                 if cell.needs in names:
                     continue
                 self._failed.append(f"{cell.name} needs {cell.needs}")
-            elif None in self._running:
-                place = self._running.index(None)
-                run = _run_of(cell, self._folder, self._options)
+            elif len(self._running) < self._jobs:
+                self._running[title] = run = _run_of(cell, self._folder, self._options)
                 self._say(f"{title}: {shlex.join(run.command)}")
-                self._running[place] = title, run
                 run.start(self._environment)
             else:
                 return
@@ -158,11 +151,10 @@ class _Runs:
 
     def _clear(self) -> None:
         """Free the places of those that have ended, and say what they came to."""
-        for place, taken in enumerate(self._running):
-            if taken is None or taken[1].running:
+        for title, run in list(self._running.items()):
+            if run.running:
                 continue
-            title, run = taken
-            self._running[place] = None
+            del self._running[title]
             run.news()
             if run.code or not _ended(run.folder):
                 self._failed.append(f"{run.name} ({run.last.removeprefix('error: ')})")
