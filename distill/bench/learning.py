@@ -105,10 +105,10 @@ class Learning:
     def turns(self) -> dict[str, Turn]:
         """List the contestants; rates are updates a second."""
         return {
-            "fit": self.fit,
-            "fit, bf16-mixed": functools.partial(self.fit, precision="bf16-mixed"),
             "bare": self.bare,
+            "fit": self.fit,
             "plain": self.plain,
+            "fit, bf16-mixed": functools.partial(self.fit, precision="bf16-mixed"),
         }
 
     def fit(self, **kwargs: Any) -> float:

@@ -1,8 +1,8 @@
 """`python -m distill bench`: how fast this machine plays, learns and remembers, beside what it could do at best.
 
 Each rate is a median over repetitions that take turns with those they are compared to, so that whatever else the
-machine does hits all alike. A ratio is the median over rounds, each of which compares two turns that directly followed
-each other.
+machine does hits all alike. A ratio is the median over rounds, each of which compares two turns; where it is to be near
+1, the two follow each other directly.
 """
 
 import contextlib
