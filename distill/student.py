@@ -90,6 +90,10 @@ class StudentModule(Player):
                 f"must be kl with temperature 1.0, or nll; they are {self.loss_name} and {self.temperature:g}"
             )
 
+    def on_fit_start(self) -> None:
+        """Forget how far another run agreed, which may have been on another device."""
+        self._agreements.clear()
+
     def training_step(self, block: Block[Minibatch]) -> None:
         """Take a block's updates; log their mean loss, and the agreement on the block's first minibatch before them."""
         batch = next(iter(block))
