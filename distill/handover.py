@@ -80,7 +80,7 @@ class HandedOver:
         self._lives = np.zeros(self.num_envs, np.int64)
         which = np.array(self._which)
         for envs, process in self._ask(hand_over, lambda envs: (which[envs].tolist(),)):
-            self._stack[envs], self._lives[envs] = process.answer(None)
+            self._stack[envs], self._lives[envs] = process.answer()
         return self._stack, self._lives.copy()
 
     def restart(self, seeds: Int64[np.ndarray, " M"], which: Bool[np.ndarray, " N"] | None = None) -> np.ndarray:

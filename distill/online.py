@@ -83,7 +83,7 @@ def online(
         fail(f"interrupted; {folder}/*.log end with how each run goes on", code=stop.code)
     for run in (learner, *students):
         if run.code:
-            fail(f"{run.name} failed: {run.last.removeprefix('error: ')}", code=1)
+            fail(f"{run.name} failed: {run.reason}", code=1)
     try:
         draw([folder], folder / "figure5.png")
     except ValueError as error:

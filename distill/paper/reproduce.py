@@ -19,8 +19,6 @@ from distill.runs.process import LINE_SECONDS_VARIABLE, POLL_SECONDS, Forwarded,
 from distill.runs.side_by_side import Board, threads_of
 from distill.runs.stopping import Signals, Stopped
 
-PROGRESS = ("play", "learn")
-"""How the lines begin in which a run says how far it is."""
 LINE_SECONDS = 10
 """How often a run says how far it is."""
 
@@ -112,14 +110,13 @@ class _Runs:
     def to_the_end(self) -> list[str]:
         """Run all that has not ended; say why some failed."""
         try:
-            with Signals(), Board(self._console, PROGRESS) as board:
+            with Signals(), Board(self._console, progress_only=True) as board:
                 try:
                     while self._waiting or self._running:
                         self._fill()
                         board.show(self._running)
                         time.sleep(POLL_SECONDS)
                         self._clear()
-                    board.show({})
                 finally:
                     for run in self._running.values():
                         run.ask_to_stop()
@@ -157,7 +154,7 @@ class _Runs:
             del self._running[title]
             run.news()
             if run.code or not _ended(run.folder):
-                self._failed.append(f"{run.name} ({run.last.removeprefix('error: ')})")
+                self._failed.append(f"{run.name} ({run.reason})")
                 self._say(f"{title}: failed, {run.log} says why")
             elif not is_online(run.folder):
                 self._say(f"{title}: {_scored(run.folder)}")

@@ -15,6 +15,8 @@ Rehearse = Callable[[Sequence[str]], Mapping[str, Any]]
 LINE_SECONDS_VARIABLE = "DISTILL_LINE_SECONDS"
 """Tells a run how often to say how far it is, where there is no terminal to draw a bar on."""
 RANK_VARIABLES = ("RANK", "LOCAL_RANK", "SLURM_PROCID")
+MISTAKE = "error: "
+"""How the line begins in which a command says why it failed."""
 POLL_SECONDS = 0.2
 """How often one looks at a run."""
 PATIENCE_SECONDS = 30
@@ -42,6 +44,7 @@ class Run:
         self.command = [sys.executable, "-m", "distill", "fit", *options, "--run_dir", str(self.folder)]
         self.last = ""
         """What it said last."""
+        self._mistake = ""
         self._process: subprocess.Popen[bytes] | None = None
         self._read = 0
 
@@ -59,6 +62,11 @@ class Run:
     def code(self) -> int:
         """What it ended with; 0 before."""
         return 0 if self._process is None else self._process.poll() or 0
+
+    @property
+    def reason(self) -> str:
+        """Say why it failed, where it did: by its last error or, without one, by what it said last."""
+        return self._mistake.removeprefix(MISTAKE) or self.last or f"it ended with {self.code}"
 
     def start(self, environment: dict[str, str]) -> None:
         """Begin; Ctrl-C at the terminal does not reach it."""
@@ -82,6 +90,8 @@ class Run:
         self._read += len(whole) + bool(whole)
         lines = [line for line in whole.decode(errors="replace").splitlines() if line.strip()]
         self.last = lines[-1].strip() if lines else self.last
+        mistakes = [line for line in lines if line.startswith(MISTAKE)]
+        self._mistake = mistakes[-1] if mistakes else self._mistake
         return lines
 
     def ask_to_stop(self) -> None:

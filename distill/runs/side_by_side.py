@@ -13,6 +13,8 @@ from distill.atari import usable_cores
 from distill.runs.process import Run
 
 THREADS_VARIABLE = "OMP_NUM_THREADS"
+PROGRESS = ("play", "learn")
+"""How the lines begin in which a run says how far it is."""
 
 
 def threads_of(runs: int) -> dict[str, str]:
@@ -28,12 +30,12 @@ class Board:
 
     Args:
         console: Where it stands.
-        begins: How a line must begin to be shown where lines follow each other; all others are left out.
+        progress_only: Whether it is gone in the end, and where lines follow each other none but `PROGRESS` is shown.
     """
 
-    def __init__(self, console: Console, begins: tuple[str, ...] = ("",)) -> None:
-        self._console, self._begins = console, begins
-        self._live = Live(console=console, auto_refresh=False) if console.is_terminal else None
+    def __init__(self, console: Console, *, progress_only: bool = False) -> None:
+        self._console, self._begins = console, PROGRESS if progress_only else ("",)
+        self._live = Live(console=console, auto_refresh=False, transient=progress_only) if console.is_terminal else None
 
     def __enter__(self) -> "Board":
         """Set it up."""
@@ -42,7 +44,7 @@ class Board:
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        """Leave it as it is."""
+        """Leave it as it is, or take it away."""
         if self._live is not None:
             self._live.stop()
 

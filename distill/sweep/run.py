@@ -3,17 +3,13 @@
 import importlib.util
 import json
 import os
-import re
 import shlex
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.live import Live
-from rich.text import Text
 
 from distill import checks
 from distill.console import configs
@@ -21,6 +17,7 @@ from distill.console.mistakes import fail
 from distill.files.store import write_atomically
 from distill.runs.folder import LAST, RUN_DIR_VARIABLE, alone_in, claim
 from distill.runs.process import LINE_SECONDS_VARIABLE, POLL_SECONDS, Forwarded, Rehearse, Run
+from distill.runs.side_by_side import Board
 from distill.runs.stopping import Signals, Stopped
 from distill.sweep.file import Point, Points, Sweep, read_sweep
 from distill.sweep.results import Row, as_csv, as_png, print_results, rows_of
@@ -28,8 +25,6 @@ from distill.sweep.results import Row, as_csv, as_png, print_results, rows_of
 INDEX = "sweep.json"
 LINE_SECONDS = 10
 """How often a run says how far it is."""
-PROGRESS = re.compile(r"\w+ +hour \d")
-"""How such a line begins."""
 
 
 def sweep(
@@ -111,31 +106,18 @@ def _run(run: Run, title: str) -> str:
     if begun:
         run.command += ["--ckpt_path", LAST]
     print(f"{title}{', goes on' if begun else ''}", flush=True)
-    console = Console(stderr=True, highlight=False)
-    live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
-    heard: list[str] = []
     try:
         run.start({LINE_SECONDS_VARIABLE: str(LINE_SECONDS), "WANDB_MODE": os.environ.get("WANDB_MODE", "offline")})
-        with live or nullcontext():
-            while True:
+        with Board(Console(stderr=True, highlight=False), progress_only=True) as board:
+            over = False
+            while not over:
                 over = not run.running
-                news = run.news()
-                heard += news
-                for line in filter(PROGRESS.match, news):
-                    if live is None:
-                        console.print(f"run {run.name}: {line}", markup=False, soft_wrap=True)
-                    else:
-                        live.update(Text(f"run {run.name}: {line}"), refresh=True)
-                if over:
-                    break
-                time.sleep(POLL_SECONDS)
+                board.show({f"run {run.name}:": run})
+                time.sleep(0 if over else POLL_SECONDS)
     finally:
         run.ask_to_stop()
         run.stop()
-    if not run.code and _scores_in(run.folder) is not None:
-        return ""
-    mistakes = [line.removeprefix("error: ") for line in heard if line.startswith("error: ")]
-    return mistakes[-1] if mistakes else run.last or f"it ended with {run.code}"
+    return "" if not run.code and _scores_in(run.folder) is not None else run.reason
 
 
 def _report(what: Sweep, points: Sequence[Point], folder: Path) -> None:
