@@ -4,6 +4,7 @@ One class: half of the file says what its options are and which values they take
 """
 
 import itertools
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -217,8 +218,11 @@ class ReplayDataModule(L.LightningDataModule):
         self._player.check_teachers(self.teacher_kinds)
         device = self._fit_trainer.strategy.root_device
         rules = {game: self._rules(game) for game in self.games}
-        room = room_for_frames(list(rules.values()), self.memory_hours, device)
-        self.experiences = {game: Experience(of, self.memory_hours, room) for game, of in rules.items()}
+        memory_hours, epochs = self.memory_hours, self._fit_trainer.max_epochs or -1
+        if self.teachers and epochs > 0:
+            memory_hours = min(memory_hours, math.ceil(epochs / len(self.games)))  # no more than there will be
+        room = room_for_frames(list(rules.values()), memory_hours, device)
+        self.experiences = {game: Experience(of, memory_hours, room) for game, of in rules.items()}
         if device.type == "cuda" and self._rank == 0:
             print(f"memory: frames {f'as they are, on {room}' if room else f'packed, for want of room on {device}'}")
         if not self.teachers:
@@ -232,6 +236,7 @@ class ReplayDataModule(L.LightningDataModule):
                 Store(folder, self.store_limit_gb),
                 overlap=division.overlap,
                 num_threads=self.num_threads or division.play_threads,
+                num_groups=division.groups,
                 student=self._player.network.for_game(game),
             )
 

@@ -134,6 +134,10 @@ class Steps:
     def __getitem__(self, times: slice) -> "Steps":
         return Steps(**{one.name: getattr(self, one.name)[times] for one in fields(self)})
 
+    def of_envs(self, envs: slice) -> "Steps":
+        """Give the steps of some environments; to write into them is to write into these."""
+        return Steps(**{one.name: getattr(self, one.name)[:, envs] for one in fields(self)})
+
     @classmethod
     def joined(cls, pieces: Sequence["Steps"]) -> "Steps":
         """Join stretches that directly follow each other."""

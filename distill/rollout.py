@@ -19,6 +19,7 @@ from torch import nn
 from distill import protocol
 from distill.atari import MAX_SEED, Atari
 from distill.frames import compress
+from distill.numbering import Numbers
 from distill.randomness import generator
 from distill.replay import Steps
 from distill.schedule import Schedule
@@ -123,9 +124,9 @@ class Rules:
     beta: Schedule = ALWAYS
     """The share of episodes in which the teacher acts; in the others its student does."""
 
-    def games(self, num_threads: int) -> Atari:
-        """Make the environments."""
-        return Atari(self.game, self.num_envs, max_frames=self.max_frames, num_threads=num_threads)
+    def games(self, num_threads: int, num_envs: int | None = None) -> Atari:
+        """Make the environments, or so many of them."""
+        return Atari(self.game, num_envs or self.num_envs, max_frames=self.max_frames, num_threads=num_threads)
 
     def epsilon_after(self, steps: int) -> float:
         """Give the probability of a random action after so many steps."""
@@ -163,6 +164,8 @@ def play(
     actors: Actors | None = None,
     *,
     packs: bool = False,
+    numbers: Numbers | None = None,
+    group: int = 0,
 ) -> Iterator[Step]:
     """Play epsilon-greedily for as long as there are episodes.
 
@@ -175,6 +178,8 @@ def play(
         position: Where to go on; None begins with episode 0.
         actors: Who acts; None means the policy.
         packs: Whether to compress the frames, for `collect`, while the environments step.
+        numbers: Of the episodes, where other environments play them too; with the same number begun as in `position`.
+        group: Which these environments are there.
 
     Yields:
         Steps, until every episode has ended; an environment for which none is left idles.
@@ -195,8 +200,9 @@ def play(
         random_actions[env] = rng.integers(games.num_actions, size=length)
         return seed
 
-    begun, numbers, taken = Unfinished.fresh(num_envs) if position is None else position
-    seeds = np.array([begin(env, number) for env, number in enumerate(numbers.tolist())])
+    begun, present, taken = Unfinished.fresh(num_envs) if position is None else position
+    numbers = numbers or Numbers(begun)
+    seeds = np.array([begin(env, number) for env, number in enumerate(present.tolist())])
     age = np.array([len(actions) for actions in taken])
     observations, lives = games.rebuild(seeds, taken)
     while (episode >= 0).any():
@@ -209,6 +215,8 @@ def play(
         games.send(actions)
         packed = compress(observations[:, -1]) if packs else None
         following, rewards, ended, new_lives = games.recv()
+        over = np.flatnonzero(ended & playing)
+        numbers.took_step(group, len(over))
         yield Step(
             observations,
             values,
@@ -222,10 +230,9 @@ def play(
         )
         age += 1
         observations, lives = following, new_lives
-        over = np.flatnonzero(ended & playing)
         if len(over):
-            seeds = np.array([begin(env, begun + place) for place, env in enumerate(over.tolist())])
-            begun += len(over)
+            first = numbers.after_step(group)
+            seeds = np.array([begin(env, first + place) for place, env in enumerate(over.tolist())])
             age[over] = 0
             going_on = episode[over] >= 0
             if going_on.any():
@@ -244,7 +251,11 @@ def _values_of_some(policy: Policy, observations: np.ndarray, playing: np.ndarra
 
 
 def collect(
-    playing: Iterator[Step], length: int, games: Games, on_step: Callable[[int], None] = lambda done: None
+    playing: Iterator[Step],
+    length: int,
+    games: Games,
+    on_step: Callable[[int], None] = lambda done: None,
+    into: Steps | None = None,
 ) -> Steps:
     """Take so many steps of play, all environments together.
 
@@ -253,8 +264,9 @@ def collect(
         length: Steps of each environment, T.
         games: The environments of the play.
         on_step: Called after each step with the number of steps done, over all environments.
+        into: What to write over; None makes room.
     """
-    steps = Steps.empty(length, games.num_envs, games.num_actions)
+    steps = Steps.empty(length, games.num_envs, games.num_actions) if into is None else into
     for row in range(length):
         step = next(playing)
         assert step.packed is not None, "frames are collected as they are packed"

@@ -71,7 +71,14 @@ class Experience:
         return range(max(0, self._since - 1, oldest), hours)
 
     def record(
-        self, teacher: DQN | Guest, store: Store, *, overlap: bool, num_threads: int, student: DQN | Guest
+        self,
+        teacher: DQN | Guest,
+        store: Store,
+        *,
+        overlap: bool,
+        num_threads: int,
+        num_groups: int,
+        student: DQN | Guest,
     ) -> None:
         """Have a teacher play, and where it is not to act always, its student; see `Recording`."""
         self.recording = Recording(
@@ -81,6 +88,7 @@ class Experience:
             keep_hours=math.ceil(self.memory_hours) + 1,
             overlap=overlap,
             num_threads=num_threads,
+            num_groups=num_groups,
             student=student if min(self.rules.beta.values) < 1 else None,
         )
 

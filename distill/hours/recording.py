@@ -9,7 +9,7 @@ import functools
 import hashlib
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict
 from importlib.metadata import version
@@ -19,13 +19,14 @@ import numpy as np
 import torch
 
 from distill import protocol
-from distill.atari import Atari, rom_md5
+from distill.atari import rom_md5
 from distill.files.store import Store
 from distill.guest import Guest
+from distill.hours.groups import Groups
 from distill.hours.hour import Gone, Hour
 from distill.networks import DQN
 from distill.replay import Steps
-from distill.rollout import Actors, Rules, Step, Unfinished, collect, device_of, environment_seed, greedy_in, play
+from distill.rollout import Actors, Rules, Unfinished, device_of, environment_seed, greedy_in
 from distill.weights import digest
 
 FORMAT = 1
@@ -33,6 +34,8 @@ FORMAT = 1
 POLL_SECONDS = 0.2
 ENOUGH_CORES = 4
 """With so many, learning leaves half of them to play."""
+GROUPS = 8
+"""Of environments, where cores are enough and a GPU asks the teacher: no group waits for another's fresh cartridge."""
 
 
 class Division(NamedTuple):
@@ -41,6 +44,7 @@ class Division(NamedTuple):
     overlap: bool
     learn_threads: int
     play_threads: int
+    groups: int
 
 
 def divide_cores(cores: int, *, on_gpu: bool, overlap: bool | None) -> Division:
@@ -57,7 +61,8 @@ def divide_cores(cores: int, *, on_gpu: bool, overlap: bool | None) -> Division:
     enough = cores >= ENOUGH_CORES
     overlap = (on_gpu or enough) if overlap is None else overlap
     learn = 1 if on_gpu and enough else cores - cores // 2 if enough else cores
-    return Division(overlap, learn, max(1, cores - learn) if overlap or enough else cores)
+    play = max(1, cores - learn) if overlap or enough else cores
+    return Division(overlap, learn, play, GROUPS if on_gpu and enough else 1)
 
 
 def provenance(rules: Rules, teacher: DQN | Guest) -> dict[str, Any]:
@@ -84,6 +89,7 @@ class Recording:
         keep_hours: The newest so many hours are held in the store, whatever its limit.
         overlap: Whether `play_ahead` does anything: whether an hour is played while others are learned.
         num_threads: For the environments, and for the teacher on the CPU; 1 or more.
+        num_groups: In how many groups environments play, each at its own pace.
         student: Who acts in the episodes in which the teacher does not, with the weights that it has when an hour
             begins; so no hour is played ahead. Needed where `rules.beta` is below 1.
     """
@@ -97,6 +103,7 @@ class Recording:
         keep_hours: int,
         overlap: bool,
         num_threads: int,
+        num_groups: int = 1,
         student: DQN | Guest | None = None,
     ) -> None:
         self.rules = rules
@@ -110,10 +117,12 @@ class Recording:
         self._teachers = [(0, teacher, provenance(rules, teacher))]
         self._student = student
         self._num_threads = num_threads
+        # Threads can share a network that does not learn, and that is known to have no state.
+        self._num_groups = num_groups if student is None and not isinstance(teacher, Guest) else 1
         self._names: list[str] = []
-        self._games: Atari | None = None  # made when they are needed: 30 take 2.6 seconds
+        self._groups: Groups | None = None  # made when they are needed: 30 environments take 2.6 seconds
         self._position = 0, Unfinished.fresh(rules.num_envs)  # at the beginning of that hour
-        self._playing: tuple[int, Iterator[Step]] | None = None  # stands at the beginning of that hour
+        self._groups_at: int | None = None  # the hour at whose beginning they stand
         self._played_steps = 0  # since the beginning of hour 0, as if every hour had been played here
         self._closing = threading.Event()
         self._worker = ThreadPoolExecutor(1, "play", initializer=self._begin)
@@ -184,8 +193,8 @@ class Recording:
         """Stop playing, and let the files go."""
         self._closing.set()
         self._worker.shutdown(cancel_futures=True)
-        if self._games is not None:
-            self._games.close()
+        if self._groups is not None:
+            self._groups.close()
         self.store.close()
 
     def _get(self, hour: int, on_step: Callable[[int], None] = lambda done: None) -> Steps:
@@ -212,12 +221,11 @@ class Recording:
         position = self._position[1]
         self._policy = greedy_in(self._whose(hour)[1])
         self._actors = self._actors_in(hour)
-        games = self._games = self._games or rules.games(self._num_threads)
-        if self._playing is None or self._playing[0] != hour:
-            epsilon = lambda: rules.epsilon_after(self._played_steps)  # noqa: E731
-            policy, actors = lambda seen: self._policy(seen), lambda *seen: self._actors(*seen)
-            self._playing = hour, play(policy, games, rules.episode, epsilon, position, actors, packs=True)
+        self._groups = self._groups or Groups(rules, self._num_groups, self._num_threads, self._begin)
         before = hour * rules.hour_steps
+        if self._groups_at != hour:
+            policy, actors = lambda seen: self._policy(seen), lambda *seen: self._actors(*seen)
+            self._groups.begin(policy, actors, position, before)
 
         def count(done: int) -> None:
             self._played_steps = before + done
@@ -225,8 +233,9 @@ class Recording:
             on_step(done)
 
         self._played_steps = before
-        steps = collect(self._playing[1], rules.hour_steps // rules.num_envs, games, count)
-        self._playing = hour + 1, self._playing[1]
+        self._groups_at = None  # where play breaks off, they are not at the same step
+        steps = self._groups.collect(rules.hour_steps // rules.num_envs, count)
+        self._groups_at = hour + 1
         self.played_hours += 1
         position = position.after(steps)
         seeds = [environment_seed(rules.episode(number)) for number in position.numbers.tolist()]

@@ -72,6 +72,12 @@ def test_the_memory_is_the_last_hours(make_teacher, small):
     assert len(memory_of(data)) == 360
 
 
+def test_the_memory_is_no_larger_than_the_run(make_teacher, small):
+    """There is room for the hours that a run sees, of each game, not for all that it might remember."""
+    _, data, _ = student(make_teacher, small, memory_hours=10)
+    assert memory_of(data).length == 2 * 240 // 4
+
+
 def test_an_episode_goes_on_from_hour_to_hour(make_teacher, small):
     """No episode is cut at an hour's end: only the first step of the run begins one while none has ended."""
     _, data, _ = student(make_teacher, {**small, "max_frames": 100_000})

@@ -1,0 +1,83 @@
+"""Environments in groups play what they would play in step."""
+
+import time
+from dataclasses import fields
+
+import numpy as np
+import pytest
+
+from distill.hours.groups import Groups
+from distill.replay import Steps
+from distill.rollout import Rules, Unfinished
+from distill.schedule import Schedule
+
+RULES = Rules("pong", 0, 0, 5, 250, Schedule(hours=(0.0, 3.0), values=(1.0, 0.0)), 76)
+"""Episodes of up to 19 steps."""
+
+
+def counting(observations: np.ndarray) -> np.ndarray:
+    """Values that depend on what is seen, in their last bits as well."""
+    sums = observations.reshape(len(observations), -1).sum(axis=1, dtype=np.int64)
+    return np.stack([(sums * prime) % 101 for prime in (3, 5, 7, 11, 13, 17)], axis=1).astype(np.float32)
+
+
+@pytest.fixture
+def hours():
+    """Play hours in so many groups."""
+    made = []
+
+    def play(count: int, policy=counting, begin_at: int = 0, hours: int = 3) -> list[Steps]:
+        groups = Groups(RULES, count, 2, begin=lambda: None)
+        made.append(groups)
+        position, found = Unfinished.fresh(5), []
+        for hour in range(hours):
+            if hour in (0, begin_at):
+                groups.begin(policy, None, position, hour * RULES.hour_steps)
+            found.append(groups.collect(50))
+            position = position.after(found[-1])
+        return found
+
+    yield play
+    for groups in made:
+        groups.close()
+
+
+def same(one: Steps, other: Steps) -> bool:
+    return all(np.array_equal(getattr(one, field.name), getattr(other, field.name)) for field in fields(Steps))
+
+
+@pytest.mark.parametrize("count", [2, 3, 5, 9])
+def test_groups_play_what_all_play_in_step(hours, count):
+    """Each environment plays the same episodes, explores as often, and sees the same, whatever its group is."""
+    together = hours(1)
+    assert sum(steps.ended.sum() for steps in together) > 30
+    assert all(same(*pair) for pair in zip(hours(count), together, strict=True))
+
+
+def test_a_slow_group_changes_nothing(hours):
+    """A group that is behind keeps the others from numbers that it may still take, and from nothing else."""
+    asked = {}
+
+    def slow(observations: np.ndarray) -> np.ndarray:
+        asked[len(observations)] = asked.get(len(observations), 0) + 1
+        time.sleep(0.02 * (len(observations) == 2 and asked[2] % 7 == 0))
+        return counting(observations)
+
+    assert all(same(*pair) for pair in zip(hours(2, slow), hours(1), strict=True))
+
+
+def test_groups_begin_anywhere(hours):
+    """Groups that are brought to where others stood go on as those do."""
+    assert all(same(*pair) for pair in zip(hours(2, begin_at=2), hours(1), strict=True))
+
+
+def test_one_groups_failure_is_everyones(hours):
+    """Where one group fails the others end, and what it failed with is what is said."""
+
+    def failing(observations: np.ndarray) -> np.ndarray:
+        if len(observations) == 2:
+            raise RuntimeError("the policy of the first group")
+        return counting(observations)
+
+    with pytest.raises(RuntimeError, match="the policy of the first group"):
+        hours(2, failing)
