@@ -1,7 +1,7 @@
 """What teacher and student share: a network for a game, a block of updates, and the score of its own play."""
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import lightning as L
@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, UInt8
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.core.optimizer import LightningOptimizer
+from lightning.pytorch.strategies import SingleDeviceStrategy
 from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -25,8 +26,8 @@ from distill.rollout import Policy, greedy_in
 from distill.schedule import Schedule
 from distill.weights import load_network
 
-WATCHING = ("on_before_zero_grad", "on_after_backward", "on_before_optimizer_step")
-"""Hooks of callbacks that may look at gradients."""
+WATCHING = ("on_before_backward", "on_after_backward", "on_before_zero_grad", "on_before_optimizer_step")
+"""Hooks that may look at gradients."""
 
 
 class Diverged(Exception):
@@ -152,10 +153,16 @@ class Player(L.LightningModule):
         asked = self.cuda_graphs
         if asked is None:
             asked = type(self).__module__.partition(".")[0] == "distill" and not isinstance(self.network, Guest)
-        if not asked or self.device.type != "cuda" or self.trainer.world_size > 1:
-            return False
-        watched = any(is_overridden(hook, one, Callback) for hook in WATCHING for one in self.trainer.callbacks)  # type: ignore[attr-defined]
-        return not watched and self.trainer.precision != "16-mixed" and recordable(optimizer)
+        return asked and self.device.type == "cuda" and self._unwatched() and recordable(optimizer)
+
+    def _unwatched(self) -> bool:
+        """Say whether one device learns from losses as they are, and nobody looks at gradients."""
+        trainer = self.trainer
+        callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+        watched = any(is_overridden(hook, self) for hook in WATCHING) or any(
+            is_overridden(hook, one, Callback) for hook in WATCHING for one in callbacks
+        )
+        return not watched and isinstance(trainer.strategy, SingleDeviceStrategy) and trainer.precision != "16-mixed"
 
     def loss(self, batch: Any) -> Float[Tensor, " B"]:
         """Return one number per row of a minibatch; override it to learn something else."""
@@ -183,7 +190,13 @@ class Player(L.LightningModule):
         graphs = self.graphs(optimizer.optimizer)
         if graphs is not None:
             graphs.set_learning_rates()
-        take = self._step if graphs is None else functools.partial(self._recorded_step, graphs)
+        # Lightning's backward pass is that of PyTorch and, around it, hooks: a thirtieth of a small network's update.
+        backward = torch.Tensor.backward if self._unwatched() else self.manual_backward
+        take = (
+            functools.partial(self._step, backward)
+            if graphs is None
+            else functools.partial(self._recorded_step, graphs)
+        )
         losses = [take(optimizer, batch) for batch in minibatches]
         of_all = torch.stack(losses)
         wrong = (~of_all.isfinite()).nonzero().flatten().tolist()
@@ -192,13 +205,13 @@ class Player(L.LightningModule):
             raise Diverged(f"the loss of update {number}, in hour {self.trainer.current_epoch}, is {of_all[wrong[0]]}")
         return of_all.mean()
 
-    def _step(self, optimizer: LightningOptimizer, batch: Any) -> Float[Tensor, ""]:
+    def _step(self, backward: Callable[[Tensor], None], optimizer: LightningOptimizer, batch: Any) -> Float[Tensor, ""]:
         # A `training_step` runs under one autocast context, which would keep the weights that it rounded before and use
         # them for this minibatch: those of the last one or, rounded without gradients, none that can learn.
         torch.clear_autocast_cache()
         loss = self.loss(batch).mean()
         optimizer.zero_grad()
-        self.manual_backward(loss)
+        backward(loss)
         optimizer.step()
         return loss.detach()
 

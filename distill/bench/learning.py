@@ -1,9 +1,8 @@
 """What `bench` measures of learning: ours, and what bounds it or stands beside it."""
 
-import functools
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from lightning.pytorch.loggers import CSVLogger
 from torch import nn
 
 from distill import protocol
-from distill.bench.turns import Size, Turn
+from distill.bench.turns import Rate, Size
 from distill.console.progress import HourBar, PlayScore
 from distill.data import ReplayDataModule
 from distill.files.checkpoint import LAST, write_checkpoint
@@ -46,7 +45,7 @@ class Remembered(ReplayDataModule):
 
 
 class Clock(L.Callback):
-    """When the first block ended, and the last; when each hour did; and how long hours took but for their refills."""
+    """When each hour ended, and how long hours took but for their refills."""
 
     def __init__(self) -> None:
         self.hours: list[float] = []
@@ -62,12 +61,9 @@ class Clock(L.Callback):
         self.hours.append(time.perf_counter())
         self.learning += (self.blocks[-1] - self.blocks[0]) * len(self.blocks) / (len(self.blocks) - 1)
 
-    def on_train_batch_end(self, trainer: L.Trainer, *args: Any) -> None:
+    def on_train_batch_end(self, *args: Any) -> None:
         """Look at the time."""
-        self.last = time.perf_counter()
-        self.blocks.append(self.last)
-        if not hasattr(self, "first"):
-            self.first, self.before = self.last, trainer.global_step
+        self.blocks.append(time.perf_counter())
 
 
 def trainer(folder: str, hours: int, callbacks: Sequence[L.Callback] = (), **kwargs: Any) -> L.Trainer:
@@ -88,88 +84,125 @@ def trainer(folder: str, hours: int, callbacks: Sequence[L.Callback] = (), **kwa
     )
 
 
+class Alternating(L.Callback):
+    """Has rivals do in turn what `fit` does: some blocks of its, as many of each rival's, some of its again.
+
+    So whatever else the machine does hits all alike; and since every other round has the rivals in the opposite order,
+    so does what who came before has left in the caches. The first round does not count.
+
+    Args:
+        rivals: Each does a block's work.
+        blocks: How many at a time.
+        device: Where they work.
+        on_round: Called after each round.
+    """
+
+    def __init__(
+        self, rivals: dict[str, Callable[[], None]], blocks: int, device: torch.device, on_round: Callable[[], None]
+    ) -> None:
+        self._rivals, self._blocks, self._device, self._on_round = rivals, blocks, device, on_round
+        self.seconds: dict[str, list[float]] = {name: [] for name in ("fit", *rivals)}
+        """That each round took."""
+
+    def on_train_start(self, *args: Any) -> None:
+        """Look at the time."""
+        self._begun = self._now()
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """After some blocks, have the rivals do as many."""
+        if (batch_idx + 1) % self._blocks:
+            return
+        self.seconds["fit"].append(self._now() - self._begun)
+        order = list(self._rivals.items())
+        for name, work in order if len(self.seconds["fit"]) % 2 else reversed(order):
+            start = self._now()
+            for _ in range(self._blocks):
+                work()
+            self.seconds[name].append(self._now() - start)
+        self._on_round()
+        self._begun = self._now()
+
+    def rates(self, updates: int) -> dict[str, Rate]:
+        """Give updates a second, where a block is so many."""
+        return {
+            name: Rate(tuple(self._blocks * updates / each for each in seconds[1:]))
+            for name, seconds in self.seconds.items()
+        }
+
+    def _now(self) -> float:
+        if self._device.type == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter()
+
+
 class Learning:
     """One network's updates: inside `Trainer.fit`, in a bare loop, and as a newcomer would write them."""
 
     def __init__(self, game: str, teacher: str, network: str, memory: Memory, size: Size, device: torch.device) -> None:
         self.game, self.teacher, self.network, self.memory, self.device = game, teacher, network, memory, device
-        self.block_updates = size.block_updates
-        self.blocks = size.full_blocks if network == "dqn" else size.blocks
-        self.updates = self.blocks * self.block_updates
+        self.size, self.rounds = size, 1 + size.rounds_of(network)
         self.student = StudentModule(game, network).to(device)
-        self.drawn = self._draw(np.random.default_rng(0))
+        self.rng = np.random.default_rng(0)
+        self.drawn = self._draw()
         self.optimizer = self.student.configure_optimizers()
+        self.graphs = GraphedUpdates(self.optimizer, self.student.loss) if device.type == "cuda" else None
         self.plain_network = plain_network(network, self.student.network.for_game(game).num_actions).to(device)
         self.plain_optimizer = torch.optim.RMSprop(self.plain_network.parameters(), lr=5e-4, alpha=0.95, eps=1e-3)
 
-    def turns(self) -> dict[str, Turn]:
-        """List the contestants; rates are updates a second."""
-        return {
-            "bare": self.bare,
-            "fit": self.fit,
-            "plain": self.plain,
-            "fit, bf16-mixed": functools.partial(self.fit, precision="bf16-mixed"),
-        }
+    def rates(self, on_round: Callable[[], None], *, sampling: bool) -> dict[str, Rate]:
+        """Measure all; a number of updates a second, or of minibatches where none is learned from."""
+        rivals = {"bare": self.bare, "plain": self.plain} | ({"sampling": self.sampling} if sampling else {})
+        mixed = self.fit({"plain": self.plain}, on_round, precision="bf16-mixed")
+        found = self.fit(rivals, on_round)
+        return found | {"fit, bf16-mixed": mixed["fit"], "plain beside bf16-mixed": mixed["plain"]}
 
-    def fit(self, **kwargs: Any) -> float:
-        """Learn inside `Trainer.fit`, drawing from the memory; all is counted from the end of the first block."""
+    def fit(
+        self, rivals: dict[str, Callable[[], None]], on_round: Callable[[], None], **kwargs: Any
+    ) -> dict[str, Rate]:
+        """Learn inside `Trainer.fit`, drawing from the memory, in turn with rivals."""
+        alternating = Alternating(rivals, self.size.round_blocks, self.device, on_round)
         data = Remembered(
             self.memory,
             game=self.game,
             teacher=self.teacher,
-            updates_per_hour=self.updates,
-            block_updates=self.block_updates,
+            updates_per_hour=self.rounds * self.size.round_blocks * self.size.block_updates,
+            block_updates=self.size.block_updates,
         )
-        clock = Clock()
         with tempfile.TemporaryDirectory() as folder:
-            running = trainer(folder, 1, callbacks=[clock], **kwargs)
-            running.fit(StudentModule(self.game, self.network), data)
-        return (running.global_step - clock.before) / (clock.last - clock.first)
+            trainer(folder, 1, callbacks=[alternating], **kwargs).fit(StudentModule(self.game, self.network), data)
+        return alternating.rates(self.size.block_updates)
 
-    def bare(self) -> float:
-        """Draw the same minibatches and take the same updates without a Trainer; counted as `fit` is."""
-        rng = np.random.default_rng(0)
-        graphs = GraphedUpdates(self.optimizer, self.student.loss) if self.device.type == "cuda" else None
-        if graphs is not None:
-            graphs.set_learning_rates()
-        for block in range(self.blocks):
-            if block == 1:
-                start = self._now()
-            for batch in self._draw(rng):
-                if graphs is not None:
-                    self.optimizer.step(graphs.closure(batch))  # type: ignore[arg-type]  # its loss is a tensor
-                    continue
-                loss = self.student.loss(batch).mean()
-                self.optimizer.zero_grad()
-                loss.backward()
-                self.optimizer.step()
-        return self.counted / (self._now() - start)
+    def bare(self) -> None:
+        """Draw as many minibatches and take the same updates without a Trainer."""
+        if self.graphs is not None:
+            self.graphs.set_learning_rates()
+        for batch in self._draw():
+            if self.graphs is not None:
+                self.optimizer.step(self.graphs.closure(batch))  # type: ignore[arg-type]  # its loss is a tensor
+                continue
+            loss = self.student.loss(batch).mean()
+            self.optimizer.zero_grad()
+            loss.backward()
+            self.optimizer.step()
 
-    @property
-    def counted(self) -> int:
-        """Updates of all blocks but the first."""
-        return (self.blocks - 1) * self.block_updates
-
-    def _draw(self, rng: np.random.Generator) -> Block[Minibatch]:
-        return Block.of(self.memory.minibatch(rng, 32 * self.block_updates), 32).to(self.device)
-
-    def _now(self) -> float:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize()
-        return time.perf_counter()
-
-    def plain(self) -> float:
+    def plain(self) -> None:
         """Learn from minibatches that have been drawn, as the framework's tutorials do."""
-        start = self._now()
-        for _ in range(self.blocks - 1):
-            for batch in self.drawn:
-                outputs = self.plain_network(batch.observations.float() / 255)
-                targets = F.softmax(batch.labels / 0.01, dim=1)
-                loss = F.kl_div(F.log_softmax(outputs, dim=1), targets, reduction="batchmean")
-                self.plain_optimizer.zero_grad()
-                loss.backward()
-                self.plain_optimizer.step()
-        return self.counted / (self._now() - start)
+        for batch in self.drawn:
+            outputs = self.plain_network(batch.observations.float() / 255)
+            targets = F.softmax(batch.labels / 0.01, dim=1)
+            loss = F.kl_div(F.log_softmax(outputs, dim=1), targets, reduction="batchmean")
+            self.plain_optimizer.zero_grad()
+            loss.backward()
+            self.plain_optimizer.step()
+
+    def sampling(self) -> None:
+        """Draw minibatches as a run does, a block at a time."""
+        self.memory.minibatch(self.rng, 32 * self.size.block_updates)
+
+    def _draw(self) -> Block[Minibatch]:
+        return Block.of(self.memory.minibatch(self.rng, 32 * self.size.block_updates), 32).to(self.device)
 
 
 def plain_network(name: str, num_actions: int) -> nn.Sequential:
@@ -258,13 +291,3 @@ def checkpointing(game: str) -> float:
         content = {"state_dict": teacher.state_dict(), "optimizer_states": [optimizer.state_dict()]}
         write_checkpoint(Path(folder) / LAST, content)
     return (time.perf_counter() - start) / SECONDS
-
-
-def sampling(memory: Memory, size: Size) -> float:
-    """Draw minibatches of 32 as a run does, a block at a time; minibatches a second."""
-    rng, start = np.random.default_rng(0), time.perf_counter()
-    for _ in range(2 * size.blocks):
-        memory.minibatch(rng, 32 * size.block_updates)
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return 2 * size.blocks * size.block_updates / (time.perf_counter() - start)

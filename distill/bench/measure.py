@@ -1,12 +1,11 @@
 """`python -m distill bench`: how fast this machine plays, learns and remembers, beside what it could do at best.
 
 Each rate is a median over repetitions that take turns with those they are compared to, so that whatever else the
-machine does hits all alike. A ratio is the median over rounds, each of which compares two turns; where it is to be near
-1, the two follow each other directly.
+machine does hits all alike. A ratio is the median over rounds, each of which compares two turns. Learning takes turns
+block by block: where `fit` has done one, its rivals do theirs before it goes on.
 """
 
 import contextlib
-import functools
 import importlib.util
 import platform
 import statistics
@@ -15,7 +14,7 @@ import time
 from collections.abc import Callable
 from json import dumps
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -24,10 +23,10 @@ from rich.table import Table
 
 from distill import protocol
 from distill.atari import num_actions, usable_cores
-from distill.bench.learning import Learning, checkpointing, four_temperatures, hours_an_hour, sampling
+from distill.bench.learning import Learning, checkpointing, four_temperatures, hours_an_hour
 from distill.bench.peers import StableBaselines3
 from distill.bench.playing import Playing
-from distill.bench.turns import ON_GPU, Size, Turn
+from distill.bench.turns import ON_GPU, Rate, Size, Turn
 from distill.evaluation import Episodes, play_episodes
 from distill.files.store import write_atomically
 from distill.hours.hour import Hour
@@ -40,6 +39,7 @@ from distill.weights import load_teacher
 
 NETWORKS = ("dqn", "net1", "net2", "net3")
 """The paper's."""
+SMALLEST = NETWORKS[-1]
 TURNS = 5
 SIZE = Size()
 RATIOS = (
@@ -54,22 +54,6 @@ RATIOS = (
     "evaluation_bf16_over_sb3",
     "sharing_over_ideal",
 )
-
-
-class Rate(NamedTuple):
-    """Of one thing, a second."""
-
-    turns: tuple[float, ...]
-    """As measured, a number a round."""
-
-    @property
-    def median(self) -> float:
-        """The rate that is reported."""
-        return statistics.median(self.turns)
-
-    def over(self, other: "Rate") -> float:
-        """Compare it to one that was measured in the same rounds: the median of the rounds' ratios."""
-        return statistics.median(one / another for one, another in zip(self.turns, other.turns, strict=True))
 
 
 def take_turns(turns: dict[str, Turn], on_turn: Callable[[], None] = lambda: None) -> dict[str, Rate]:
@@ -107,10 +91,8 @@ def measure(game: str, teacher: str, with_peers: bool, size: Size, on_turn: Call
     file = Hour(playing.collected[-1], position).to_bytes({})
 
     for name in NETWORKS:
-        turns = Learning(game, teacher, name, learned, size, device).turns()
-        if name == "net3":
-            turns["sampling"] = functools.partial(sampling, learned, size)
-        found |= {f"{name}, {what}": rate for what, rate in take_turns(turns, on_turn).items()}
+        rates = Learning(game, teacher, name, learned, size, device).rates(on_turn, sampling=name == SMALLEST)
+        found |= {f"{name}, {what}": rate for what, rate in rates.items()}
 
     hours, waits = hours_an_hour(game, teacher, size)
     figures: dict[str, Any] = {
@@ -126,9 +108,9 @@ def measure(game: str, teacher: str, with_peers: bool, size: Size, on_turn: Call
         "fit_over_bare": {name: found[f"{name}, fit"].over(found[f"{name}, bare"]) for name in NETWORKS},
         "fit_over_plain": {name: found[f"{name}, fit"].over(found[f"{name}, plain"]) for name in NETWORKS},
         "fit_bf16_over_plain": {
-            name: found[f"{name}, fit, bf16-mixed"].over(found[f"{name}, plain"]) for name in NETWORKS
+            name: found[f"{name}, fit, bf16-mixed"].over(found[f"{name}, plain beside bf16-mixed"]) for name in NETWORKS
         },
-        "sample_over_update": found["net3, fit"].over(found["net3, sampling"]),
+        "sample_over_update": found[f"{SMALLEST}, fit"].over(found[f"{SMALLEST}, sampling"]),
         "checkpoint_share": checkpointing(game),
     }
     if device.type == "cpu":  # else hours are whole ones, and the play is far shorter than what begins a run
@@ -202,10 +184,10 @@ def bench(game: str = "pong", teacher: str | None = None, peers: bool = False, j
     if peers and importlib.util.find_spec("stable_baselines3") is None:
         raise ValueError('--peers needs Stable-Baselines3; pip install -e ".[bench]" installs it')
     torch.set_num_threads(usable_cores())
-    turns = (3 + peers + 4 * len(NETWORKS) + 1) * (TURNS + 1)
+    size = ON_GPU if torch.cuda.is_available() else SIZE
+    turns = (3 + peers) * (TURNS + 1) + sum(2 * (1 + size.rounds_of(name)) for name in NETWORKS)
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("measuring", total=turns)
-        size = ON_GPU if torch.cuda.is_available() else SIZE
         figures = measure(game, teacher or game, peers, size, lambda: bar.advance(task))
     figures = {"machine": machine(), **figures}
     Console(highlight=False).print(table(figures))

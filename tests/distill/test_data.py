@@ -87,6 +87,38 @@ def test_an_episode_goes_on_from_hour_to_hour(make_teacher, small):
     assert kept["first"][:written].any(axis=1).nonzero()[0].tolist() == [0]
 
 
+def test_who_looks_at_gradients_is_asked(make_teacher, small):
+    """Hooks of callbacks, and of a module of one's own, see every update; with and without them weights are equal."""
+    seen = []
+
+    class Watch(L.Callback):
+        def on_before_backward(self, trainer, module, loss):
+            seen.append(("loss", loss.requires_grad))
+
+        def on_after_backward(self, trainer, module):
+            seen.append(("gradients", module.network.conv1.weight.grad is not None))
+
+    class Watched(StudentModule):
+        def on_after_backward(self):
+            seen.append(("its own", self.network.conv1.weight.grad is not None))
+
+    def learned(module, **trainer):
+        data = ReplayDataModule("pong", make_teacher("pong"), **small)
+        fit(module, data, hours=1, **trainer)
+        return torch.cat([weights.flatten() for weights in module.parameters()])
+
+    L.seed_everything(0)
+    plain = learned(StudentModule("pong", "net3"))
+    assert not seen
+    L.seed_everything(0)
+    assert torch.equal(learned(StudentModule("pong", "net3"), callbacks=[Watch()]), plain)
+    assert seen == [("loss", True), ("gradients", True)] * 8
+    seen.clear()
+    L.seed_everything(0)
+    assert torch.equal(learned(Watched("pong", "net3")), plain)
+    assert seen == [("its own", True)] * 8
+
+
 def test_one_seed_gives_bit_equal_students(make_teacher, small):
     """Two runs with one seed end in the same bits; another seed does not."""
     weights = [student(make_teacher, small, seed=seed)[0].network.state_dict() for seed in (1, 1, 2)]

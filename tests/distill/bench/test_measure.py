@@ -32,7 +32,9 @@ def test_a_ratio_is_of_turns_that_followed_each_other():
 def test_it_measures_this_machine(workdir, make_teacher, monkeypatch, capsys):
     """The command prints a table and writes the figures, with one round each ratio being that of the rates it names."""
     monkeypatch.setattr(bench, "TURNS", 1)
-    monkeypatch.setattr(bench, "SIZE", Size(play_steps=300, block_updates=2, blocks=3, hour_steps=300, hour_blocks=2))
+    monkeypatch.setattr(
+        bench, "SIZE", Size(play_steps=300, block_updates=2, rounds=1, full_rounds=1, hour_steps=300, hour_blocks=2)
+    )
     main(["bench", "--teacher", make_teacher("pong"), "--json", "figures.json"])
     figures = json.loads((workdir / "figures.json").read_text())
     rates = {name: rate["median"] for name, rate in figures["rates"].items()}
