@@ -17,11 +17,13 @@ from distill.cli import main
 from distill.evaluation import geometric_mean, random_adjusted_ratio
 from distill.human.play_log import LogWriter
 from distill.paper.curves import unsteadiness
-from distill.paper.published import GAME_NAMES, TABLE_1, TABLE_2, TABLE_B1
+from distill.paper.experiments import TEMPERATURES
+from distill.paper.published import GAME_NAMES, LOSS_GAMES, TABLE_1, TABLE_2, TABLE_B1
 from distill.weights import load_network, shipped
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
+TEMPERATURE_GAMES = ("freeway", "pong", "qbert")
 MULTITASK = ROOT / "conf" / "multitask3.yaml"
 COMMANDS = list(dict.fromkeys(re.findall(r"python -m distill (.+)$", README, re.MULTILINE)))
 
@@ -103,7 +105,7 @@ def test_the_table_of_ten_games_is_what_was_measured():
     assert f"{scores['parameters']:,}" in README
 
 
-@pytest.mark.parametrize(("game", "hours"), [("pong", 2), ("pong", 5), ("qbert", 5)])
+@pytest.mark.parametrize(("game", "hours"), [("pong", 2), *((game, 5) for game in LOSS_GAMES)])
 def test_the_table_of_losses_is_what_was_measured(game, hours):
     """Each row of the README's table of losses is what its runs wrote, beside the paper's shares."""
     folder = ROOT / "conf" / "results" / "losses"
@@ -112,6 +114,36 @@ def test_the_table_of_losses_is_what_was_measured(game, hours):
     cells = [f"{GAME_NAMES[game]}, {hours} hours", f"{teacher:,.1f}"]
     cells += [f"{shown(one['student'])}, {one['random_adjusted_ratio']:.1%}" for one in scores.values()]
     cells.append(", ".join(f"{TABLE_1.cells[loss][game].percent:.1f}%" for loss in scores))
+    assert "| " + " | ".join(cells) + " |" in README.splitlines()
+
+
+def test_the_means_of_losses_and_temperatures_are_of_what_was_measured():
+    """The geometric means of the README's tables of losses and temperatures are those of their rows."""
+
+    def mean_of(kind: str, games: list[str], which: str) -> str:
+        files = (ROOT / "conf" / "results" / kind / f"{game}-{which}.json" for game in games)
+        return f"{geometric_mean([json.loads(file.read_text())['random_adjusted_ratio'] for file in files]):.1%}"
+
+    means = [mean_of("losses", LOSS_GAMES, f"5-{loss}") for loss in ("mse", "nll", "kl")]
+    papers = [
+        geometric_mean([TABLE_1.cells[loss][game].percent for game in LOSS_GAMES]) for loss in ("mse", "nll", "kl")
+    ]
+    assert (
+        f"| geometric mean of these four | | {' | '.join(means)} | {'%, '.join(f'{one:.1f}' for one in papers)}% |"
+        in README
+    )
+    means = [mean_of("temperatures", TEMPERATURE_GAMES, f"{one:g}") for one in TEMPERATURES]
+    assert f"| geometric mean | | {' | '.join(means)} |\n" in README
+
+
+@pytest.mark.parametrize("game", TEMPERATURE_GAMES)
+def test_the_table_of_temperatures_is_what_was_measured(game):
+    """Each row of the README's table of temperatures is what its runs wrote."""
+    folder = ROOT / "conf" / "results" / "temperatures"
+    scores = [json.loads((folder / f"{game}-{one:g}.json").read_text()) for one in TEMPERATURES]
+    (teacher,) = {one["teacher"]["mean"] for one in scores}
+    cells = [GAME_NAMES[game], f"{teacher:,.1f}"]
+    cells += [f"{shown(one['student'])}, {one['random_adjusted_ratio']:.1%}" for one in scores]
     assert "| " + " | ".join(cells) + " |" in README.splitlines()
 
 
@@ -259,8 +291,8 @@ def test_a_sweep_runs_as_in_the_readme(workdir, capsys):
 
 
 def test_a_table_is_planned_as_in_the_readme(workdir, capsys):
-    """The README's `reproduce` knows what it would run: all five sizes of Pong, and all three losses of its games."""
-    for command, runs in zip((one for one in COMMANDS if one.startswith("reproduce")), (5, 6, 3), strict=True):
+    """The README's `reproduce` knows what it would run: all sizes of Pong, all losses, all temperatures."""
+    for command, runs in zip((one for one in COMMANDS if one.startswith("reproduce")), (5, 12, 3, 16), strict=True):
         main([*shlex.split(command), "--dry_run"])
         assert capsys.readouterr().out.count("--model.loss_name") == runs
 

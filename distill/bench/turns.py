@@ -17,9 +17,9 @@ class Size(NamedTuple):
     block_updates: int = 50
     round_blocks: int = 1
     """Blocks of `fit`, and then of each rival."""
-    rounds: int = 32
+    rounds: int = 20
     """Of the smaller networks."""
-    full_rounds: int = 16
+    full_rounds: int = 12
     """Of the full one."""
     hour_steps: int = 5_400
     """Of a shortened hour, a tenth of a real one, as its updates are."""
