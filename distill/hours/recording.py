@@ -8,6 +8,7 @@ in a share of the episodes, its weights are part of the name.
 import functools
 import hashlib
 import json
+import math
 import threading
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
@@ -36,6 +37,8 @@ ENOUGH_CORES = 4
 """With so many, learning leaves half of them to play."""
 GROUPS = 8
 """Of environments, where cores are enough and a GPU asks the teacher: no group waits for another's fresh cartridge."""
+GROUP_ENVS = 8
+"""A group has about so many; each step of one costs Python as much as a step of more."""
 
 
 class Division(NamedTuple):
@@ -89,7 +92,7 @@ class Recording:
         keep_hours: The newest so many hours are held in the store, whatever its limit.
         overlap: Whether `play_ahead` does anything: whether an hour is played while others are learned.
         num_threads: For the environments, and for the teacher on the CPU; 1 or more.
-        num_groups: In how many groups environments play, each at its own pace.
+        num_groups: In how many groups environments play at most, each at its own pace.
         student: Who acts in the episodes in which the teacher does not, with the weights that it has when an hour
             begins; so no hour is played ahead. Needed where `rules.beta` is below 1.
     """
@@ -118,7 +121,8 @@ class Recording:
         self._student = student
         self._num_threads = num_threads
         # Threads can share a network that does not learn, and that is known to have no state.
-        self._num_groups = num_groups if student is None and not isinstance(teacher, Guest) else 1
+        shared = student is None and not isinstance(teacher, Guest)
+        self._num_groups = min(num_groups, math.ceil(rules.num_envs / GROUP_ENVS)) if shared else 1
         self._names: list[str] = []
         self._groups: Groups | None = None  # made when they are needed: 30 environments take 2.6 seconds
         self._position = 0, Unfinished.fresh(rules.num_envs)  # at the beginning of that hour
