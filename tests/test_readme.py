@@ -18,7 +18,7 @@ from distill.evaluation import geometric_mean, random_adjusted_ratio
 from distill.human.play_log import LogWriter
 from distill.paper.curves import unsteadiness
 from distill.paper.experiments import TEMPERATURES
-from distill.paper.published import GAME_NAMES, LOSS_GAMES, TABLE_1, TABLE_2, TABLE_B1
+from distill.paper.published import GAME_NAMES, LOSS_GAMES, TABLE_1, TABLE_2, TABLE_B1, TABLE_B2
 from distill.weights import load_network, shipped
 
 ROOT = Path(__file__).parent.parent
@@ -145,6 +145,22 @@ def test_the_table_of_temperatures_is_what_was_measured(game):
     cells = [GAME_NAMES[game], f"{teacher:,.1f}"]
     cells += [f"{shown(one['student'])}, {one['random_adjusted_ratio']:.1%}" for one in scores]
     assert "| " + " | ".join(cells) + " |" in README.splitlines()
+
+
+def test_the_table_of_three_games_is_what_was_measured():
+    """Each row of the README's table B2 is what its runs wrote, beside the paper's shares; so are its means."""
+    folder = ROOT / "conf" / "results" / "three_games"
+    scores = {loss: json.loads((folder / f"{loss}.json").read_text()) for loss in ("nll", "kl")}
+    for game in scores["kl"]["games"]:
+        of = [one["games"][game] for one in scores.values()]
+        (teacher,) = {one["teacher"]["mean"] for one in of}
+        cells = [GAME_NAMES[game], f"{teacher:,.1f}"]
+        cells += [f"{shown(one['student'])}, {one['random_adjusted_ratio']:.1%}" for one in of]
+        cells.append(", ".join(f"{TABLE_B2.cells[loss][game].percent:.1f}%" for loss in scores))
+        assert "| " + " | ".join(cells) + " |" in README.splitlines()
+    means = [f"{one['geometric_mean_random_adjusted_ratio']:.1%}" for one in scores.values()]
+    papers = ", ".join(f"{TABLE_B2.geometric_means[loss]:.1f}%" for loss in scores)
+    assert f"| geometric mean | | {' | '.join(means)} | {papers} |" in README.splitlines()
 
 
 @pytest.mark.parametrize("network", ["net1", "net2", "net3", "net4", "net5"])
@@ -291,8 +307,8 @@ def test_a_sweep_runs_as_in_the_readme(workdir, capsys):
 
 
 def test_a_table_is_planned_as_in_the_readme(workdir, capsys):
-    """The README's `reproduce` knows what it would run: all sizes of Pong, all losses, all temperatures."""
-    for command, runs in zip((one for one in COMMANDS if one.startswith("reproduce")), (5, 12, 3, 16), strict=True):
+    """The README's `reproduce` knows what it would run: all sizes of Pong, losses, temperatures and mergers."""
+    for command, runs in zip((one for one in COMMANDS if one.startswith("reproduce")), (5, 12, 3, 16, 2), strict=True):
         main([*shlex.split(command), "--dry_run"])
         assert capsys.readouterr().out.count("--model.loss_name") == runs
 
