@@ -190,13 +190,11 @@ class Player(L.LightningModule):
         graphs = self.graphs(optimizer.optimizer)
         if graphs is not None:
             graphs.set_learning_rates()
-        # Lightning's backward pass is that of PyTorch and, around it, hooks: a thirtieth of a small network's update.
-        backward = torch.Tensor.backward if self._unwatched() else self.manual_backward
-        take = (
-            functools.partial(self._step, backward)
-            if graphs is None
-            else functools.partial(self._recorded_step, graphs)
-        )
+            take = functools.partial(self._recorded_step, graphs)
+        else:
+            # Lightning's backward pass is PyTorch's and, around it, hooks: a thirtieth of a small network's update.
+            backward = torch.Tensor.backward if self._unwatched() else self.manual_backward
+            take = functools.partial(self._step, backward)
         losses = [take(optimizer, batch) for batch in minibatches]
         of_all = torch.stack(losses)
         wrong = (~of_all.isfinite()).nonzero().flatten().tolist()

@@ -19,6 +19,8 @@ from distill.rollout import Actors, Policy, Rules, Unfinished, collect, play
 class Groups:
     """The environments of one game, which play the same steps whatever groups they are in.
 
+    They do to the last bit where the policy's values do not depend on how many observations it is asked about at once.
+
     Args:
         rules: How they play.
         count: How many groups; no more than environments.
