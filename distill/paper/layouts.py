@@ -120,8 +120,8 @@ def cells_of(layout: Layout, results: Sequence[Result]) -> tuple[Cells, list[str
         cells[column][game] = pool(list(at[chosen].values()))
         for other in at.keys() - {chosen}:
             for result in at[other].values():
-                why = f"it has other options or rules than `{cells[column][game].results[0].run}`, or fewer hours"
-                notes.append(f"`{result.run}` is left out: {why}")
+                why = "fewer hours" if other[0].hours < chosen[0].hours else "other options or rules"
+                notes.append(f"`{result.run}` is left out: it has {why} than `{cells[column][game].results[0].run}`")
     for game in {game for of in cells.values() for game in of}:
         known = [of[game] for of in cells.values() if game in of and of[game].teacher is not None]
         for of in cells.values():

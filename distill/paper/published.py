@@ -78,7 +78,7 @@ TABLE_1 = PaperTable(
         },
     ),
     {},
-    "500",
+    "500 hours",
 )
 """Losses; the student is as large as its teacher."""
 
@@ -125,7 +125,7 @@ TABLE_B1 = PaperTable(
         },
     ),
     {"net1": 108.3, "net2": 101.7, "net3": 83.9},
-    "500",
+    "500 hours",
 )
 """Sizes, all by KL; figure 3 draws its geometric means."""
 
@@ -142,7 +142,7 @@ TABLE_B2 = PaperTable(
         },
     ),
     {"multi_dqn": 83.5, "nll": 105.1, "kl": 116.9},
-    "500, three games together",
+    "500 hours, three games together",
 )
 """Three games in one network; figure 4."""
 
@@ -165,6 +165,6 @@ TABLE_2 = PaperTable(
         },
     ),
     {"kl": 89.3},
-    "34,000, ten games together",
+    "34,000 hours, ten games together",
 )
 """Ten games in one network."""

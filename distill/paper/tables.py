@@ -19,7 +19,7 @@ from distill.paper.layouts import (
 )
 from distill.paper.page import DASH, Grid, Section, interval, percent, points
 from distill.paper.published import DQN_SCORES, GAME_NAMES
-from distill.paper.results import Result
+from distill.paper.results import Pooled, Result
 
 
 def sections_of(results: Sequence[Result]) -> tuple[list[Section], list[str]]:
@@ -86,9 +86,7 @@ def _budget(layout: Layout, cells: Cells) -> str:
     if len(hours) > 1:
         said += " Hours differ from cell to cell: compare only those that have as many."
     if layout.paper.hours:
-        said += (
-            f" The paper's: {layout.paper.hours} hours; human starts, epsilon 0.05; seeds and intervals not printed."
-        )
+        said += f" The paper's: {layout.paper.hours}; human starts, epsilon 0.05; seeds and intervals not printed."
     return said
 
 
@@ -163,26 +161,35 @@ def _shares(layout: Layout, cells: Cells, games: Sequence[str]) -> Grid:
 
 
 def _scores(layout: Layout, cells: Cells, games: Sequence[str]) -> Grid:
-    """List what each share is made of."""
+    """List what each share is made of, a row for each game that was run, beside the paper's shares."""
+    of_game = {game: [of.get(game) for of in cells.values()] for game in games}
+    of_game = {game: row for game, row in of_game.items() if any(row)}
+    hours = {cell.results[0].experiment.hours for row in of_game.values() for cell in row if cell}
+    printed = [column for column in layout.columns if column in layout.paper.cells]
+
+    def scored(cell: Pooled | None) -> str:
+        if cell is None:
+            return DASH
+        learned = f", {cell.results[0].experiment.hours} hours" if len(hours) > 1 else ""
+        return f"{points(cell.mean)} ({interval(cell.interval95)}), {percent(cell.above_random)}{learned}"
+
+    def papers(of: Callable[[str], float | None]) -> tuple[str, ...]:
+        return (", ".join(percent(of(column)) for column in printed),) if printed else ()
+
     rows: list[tuple[str, ...]] = []
-    for game in games:
-        for column, heading in layout.columns.items():
-            if game not in cells[column]:
-                continue
-            cell = cells[column][game]
-            result = cell.results[0]
-            size = result.parameters / result.teacher_parameters if result.teacher_parameters else None
-            row: tuple[str, ...] = (GAME_NAMES.get(game, game), heading, points(cell.mean), interval(cell.interval95))
-            row += (points(cell.teacher), percent(cell.share), percent(cell.above_random))
-            row += (f"{result.parameters:,}" + (f" ({percent(size)})" if size else ""), str(result.experiment.hours))
-            row += (", ".join(map(str, cell.seeds)),)
-            if layout.paper.cells:
-                printed = layout.paper.cells.get(column, {}).get(game)
-                row += (points(printed and printed.score), points(DQN_SCORES.get(game)))
-            rows.append(row)
-    header = ("game", "student", "score", "95% interval", "teacher", "share", "above random", "parameters")
-    papers = ("paper's score", "its DQN") if layout.paper.cells else ()
-    return Grid("Scores", (*header, "hours", "seeds", *papers), rows)
+    for game, row in of_game.items():
+        teachers = dict.fromkeys(points(cell.teacher) for cell in row if cell)
+        theirs = {column: layout.paper.cells[column].get(game) for column in printed}
+        shares = {column: cell.percent / 100 for column, cell in theirs.items() if cell}
+        rows.append((GAME_NAMES.get(game, game), " or ".join(teachers), *map(scored, row), *papers(shares.get)))
+    common = common_games(cells, ABOVE_RANDOM)
+    if len(common) > 1:
+        name = f"mean of {'all ' if len(common) == len(of_game) else ''}{len(common)}"
+        ours = (percent(mean_of(of, common, ABOVE_RANDOM)) for of in cells.values())
+        rows.append((name, "", *ours, *papers(lambda column: papers_mean(layout.paper, column, common))))
+    heading = (f"paper: {', '.join(layout.columns[column].split(',')[0] for column in printed)}",) if printed else ()
+    title = "Scores, 95% intervals, and shares of the teachers' points above random; means are geometric"
+    return Grid(title, ("game", "teacher", *layout.columns.values(), *heading), rows, int(len(common) > 1))
 
 
 def _rows(layout: Layout, cells: Cells, games: Sequence[str]) -> list[dict[str, object]]:

@@ -97,6 +97,17 @@ def test_each_run_stands_in_its_cell(reported):
     assert "| Pong | - | 94.4% | 25.0% | 94.9% | 65.0% | 100.9% |" in text
 
 
+def test_scores_stand_with_interval_and_share_above_random(reported):
+    """A row has the teacher's score, each student's with interval and share, and the paper's; means are below."""
+    text = (reported / "report.md").read_text()
+    interval = " to ".join(f"{13 + sign * 4.303 * (13 / 3) ** 0.5:.1f}" for sign in (-1, 1))
+    assert f"| Pong | 20.0 | - | 5.0 (4.0 to 6.0), {25.7 / 40.7:.1%} | 13.0 ({interval}), {33.7 / 40.7:.1%} | " in text
+    assert "94.4%, 94.9%, 100.9% |" in text
+    assert "| game | teacher | Multi-DQN | Multi-Dist-NLL | Multi-Dist-KL | paper: Multi-DQN, Multi-Dist-NLL, " in text
+    mean = f"{((20 / 25) * (30.7 / 40.7) * ((500 - 163.9) / (1000 - 163.9))) ** (1 / 3):.1%}"
+    assert f"| mean of all 3 |  | {mean} | - | {mean} | 83.5%, 105.1%, 116.9% |" in text
+
+
 def test_what_learned_without_a_teacher_is_compared_with_the_others(reported):
     """Multi-DQN's share is of the teachers that the students beside it had."""
     row = cells(reported / "tableB2.csv")["qbert", "multi_dqn"]
@@ -135,7 +146,7 @@ def test_runs_are_found_however_deep(runs, tmp_path):
 def test_what_is_left_out_is_said(reported):
     """Fewer hours, a seed twice, a run that has not ended, and another experiment are named with the reason."""
     notes = (reported / "report.md").read_text().split("## Notes")[1]
-    assert re.search(r"short` is left out: it has other options or rules than .*, or fewer hours", notes)
+    assert re.search(r"short` is left out: it has fewer hours than `", notes)
     assert re.search(r"rerun` is left out: it has experiment and seed of `.*kl1", notes)
     assert re.search(r"running` is left out: it has not ended", notes)
     assert re.search(r"dagger` \(dqn, kl, temperature 0.01, student acts\) belongs to no table", notes)
