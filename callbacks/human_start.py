@@ -19,7 +19,7 @@ from distill.starts import Starts
 
 
 class HumanStartEvaluation(L.Callback):
-    """Scores the trained network from recorded starts, and its teacher once; changes nothing of what is learned.
+    """Scores the trained network from recorded starts, and each teacher once; changes nothing of what is learned.
 
     Logs `val/human_start_score`, the mean score since the hand-over, and, where there is a teacher,
     `val/human_start_ratio`, that score as a share of the teacher's from the same starts; not a number where the
@@ -42,13 +42,15 @@ class HumanStartEvaluation(L.Callback):
         epsilon: float = protocol.EPSILON,
         max_frames: int = protocol.MAX_FRAMES,
     ) -> None:
-        checks.at_least(1, every_hours=every_hours, max_frames=max_frames)
+        checks.at_least(1, every_hours=every_hours)
+        checks.between(1, protocol.MOST_FRAMES, max_frames=max_frames)
         checks.between(0, 1, epsilon=epsilon)
         self.starts = Starts.load(starts)
         self.every_hours = every_hours
         self.epsilon = epsilon
         self.max_frames = max_frames
-        self.teacher_score: float | None = None
+        self._teacher: tuple[DQN | Guest, float] | None = None  # and its score
+        self._unscored = False
 
     def check_run(self, model: Player) -> None:
         """Refuse starts of another game, or that lead elsewhere; the command line asks before the run begins."""
@@ -59,18 +61,32 @@ class HumanStartEvaluation(L.Callback):
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Score the network, if an evaluation is due."""
         hours = trainer.current_epoch + 1
-        if hours % self.every_hours and hours != trainer.max_epochs:
-            return
+        self._unscored = bool(hours % self.every_hours and hours != trainer.max_epochs)
+        if not self._unscored:
+            for name, value in self._measure(trainer, pl_module).items():
+                pl_module.log(name, value)
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Score the network, if something else than its hours has ended the run."""
+        if self._unscored:
+            found = self._measure(trainer, pl_module)
+            for logger in trainer.loggers:
+                logger.log_metrics(found, step=trainer.global_step)
+
+    def _measure(self, trainer: L.Trainer, pl_module: L.LightningModule) -> dict[str, float]:
         assert isinstance(pl_module, Player)
         game = self.starts.game
         score = self.score(pl_module.network.for_game(game), trainer, pl_module.device)
-        pl_module.log(pl_module.metric("val", game, "human_start_score"), score)
+        found = {pl_module.metric("val", game, "human_start_score"): score}
         data = ReplayDataModule.of(trainer)
         if game in data.teachers:
-            if self.teacher_score is None:
-                self.teacher_score = self.score(data.teachers[game], trainer, pl_module.device)
-            ratio = score / self.teacher_score if self.teacher_score > 0 else float("nan")
-            pl_module.log(pl_module.metric("val", game, "human_start_ratio"), ratio)
+            teacher = data.teachers[game]
+            if self._teacher is None or self._teacher[0] is not teacher:
+                self._teacher = teacher, self.score(teacher, trainer, pl_module.device)
+            teachers = self._teacher[1]
+            ratio = score / teachers if teachers > 0 else float("nan")
+            found[pl_module.metric("val", game, "human_start_ratio")] = ratio
+        return found
 
     def score(self, network: DQN | Guest, trainer: L.Trainer, device: torch.device) -> float:
         """Play from this rank's share of the starts; give the mean score of all ranks' episodes."""

@@ -39,8 +39,10 @@ def multiple(name: str, value: int, of: str, unit: int) -> None:
         raise ValueError(f"{name} is {value}; it must be a multiple of {of}, {unit}")
 
 
-def not_read(name: str, written: str | os.PathLike[str] | None, *read: str | os.PathLike[str] | None) -> None:
-    """Refuse to write over what is read."""
+def output(name: str, written: str | os.PathLike[str] | None, *read: str | os.PathLike[str] | None) -> None:
+    """Refuse to write over a folder, and over what is read."""
+    if written and os.path.isdir(written):
+        raise ValueError(f"{name} is {written}, which is a folder; give a file")
     for path in read:
         if written and path and os.path.exists(written) and os.path.exists(path) and os.path.samefile(written, path):
             raise ValueError(f"{name} is {written}, which is what is read; give another file")

@@ -41,7 +41,10 @@ def run(name: str, args: list[str], rehearse: Rehearse) -> None:
         rehearse: For a command with an argument of this type.
     """
     quieten()
-    function: Callable[..., Any] = getattr(import_module(f"distill.{COMMANDS[name]}"), name.replace("-", "_"))
+    try:
+        function: Callable[..., Any] = getattr(import_module(f"distill.{COMMANDS[name]}"), name.replace("-", "_"))
+    except KeyboardInterrupt:
+        fail("interrupted", code=130)
     parameters = inspect.signature(function).parameters
     said = docstring_parser.parse(function.__doc__)
     helps = {parameter.arg_name: parameter.description for parameter in said.params}

@@ -88,7 +88,7 @@ class ReplayDataModule(L.LightningDataModule):
 
     def __init__(
         self,
-        game: str | dict[str, Source],
+        game: str | dict[str, Any],  # `Source`, among which a config's writer would take null for a function
         teacher: Source = None,
         seed: int = 0,
         hour_steps: int = protocol.STEPS_PER_HOUR,
@@ -122,9 +122,9 @@ class ReplayDataModule(L.LightningDataModule):
             block_updates=block_updates,
             n_steps=n_steps,
             num_envs=num_envs,
-            max_frames=max_frames,
             eval_episodes=eval_episodes,
         )
+        checks.between(1, protocol.MOST_FRAMES, max_frames=max_frames)
         checks.at_least(0, seed=seed, warmup_steps=warmup_steps, num_threads=num_threads)
         self.epsilon, self.beta = Schedule.of(epsilon), Schedule.of(beta)
         for value in self.epsilon.values:
@@ -191,6 +191,7 @@ class ReplayDataModule(L.LightningDataModule):
         self.on_play: list[Callable[[int, int], None]] = []
         """Called now and then while nothing is learned, with the steps played of a refill, and the refill's steps."""
         self.experiences: dict[str, Experience] = {}
+        self._threads_before: int | None = None
 
     @staticmethod
     def of(trainer: L.Trainer) -> "ReplayDataModule":
@@ -228,7 +229,8 @@ class ReplayDataModule(L.LightningDataModule):
         if not self.teachers:
             return
         division = divide_cores(usable_cores(), on_gpu=device.type != "cpu", overlap=self.overlap)
-        torch.set_num_threads(min(torch.get_num_threads(), division.learn_threads))
+        self._threads_before = torch.get_num_threads()
+        torch.set_num_threads(min(self._threads_before, division.learn_threads))
         folder = Path(self.store or Path(self._fit_trainer.default_root_dir) / "hours")
         for game, experience in self.experiences.items():
             experience.record(
@@ -242,13 +244,18 @@ class ReplayDataModule(L.LightningDataModule):
 
     def teardown(self, stage: str) -> None:
         """Stop playing."""
-        for experience in self.experiences.values():
-            experience.close()
+        self._end(failed=False)
 
     def on_exception(self, exception: BaseException) -> None:
         """Stop playing."""
+        self._end(failed=True)
+
+    def _end(self, *, failed: bool) -> None:
         for experience in self.experiences.values():
-            experience.close(failed=True)
+            experience.close(failed=failed)
+        if self._threads_before is not None:
+            torch.set_num_threads(self._threads_before)
+        self._threads_before = None
 
     def state_dict(self) -> dict[str, Any]:
         """Keep what it takes to find again the hours that depend on what was learned."""

@@ -17,6 +17,10 @@ from distill.starts import Starts, screen_hash
 DEAD = "a process that emulates games has died; the system may be out of memory"
 
 
+class Dead(ValueError):
+    """A process that emulates games is dead, or does not answer."""
+
+
 class Process:
     """Some of the emulators, in a process of their own, which ends with this one.
 
@@ -30,7 +34,12 @@ class Process:
         )  # a fork would take over locks, but not the threads that free them
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(target=serve, args=(theirs, starts), daemon=True)
-        self._process.start()
+        # Ctrl-C is for this process, not for those that it starts; they are born with it blocked.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            self._process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()
 
     def ask(self, call: Callable[..., Any], *arguments: Any) -> None:
@@ -38,7 +47,7 @@ class Process:
         try:
             self._pipe.send((call, arguments))
         except OSError:
-            raise ValueError(DEAD) from None
+            raise Dead(DEAD) from None
 
     def answer(self, patience: float | None = None) -> Any:
         """Wait for what the function returns, or raise what it raises.
@@ -48,10 +57,10 @@ class Process:
         """
         try:
             if not self._pipe.poll(patience):
-                raise ValueError(f"a process that emulates games has not answered for {patience:g} seconds")
+                raise Dead(f"a process that emulates games has not answered for {patience:g} seconds")
             answer = self._pipe.recv()
         except (EOFError, OSError):
-            raise ValueError(DEAD) from None
+            raise Dead(DEAD) from None
         if isinstance(answer, ValueError):
             raise answer
         return answer
@@ -72,7 +81,6 @@ class Emulators(NamedTuple):
 
 def serve(pipe: Connection, starts: Starts) -> None:
     """Do what is asked until the other side hangs up."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     emulators = Emulators(starts, [])
     try:
         while True:

@@ -57,12 +57,13 @@ def evaluate(
             probabilities: the softmax of logits, as a student has them, and of a teacher's values divided by 0.01.
     """
     checks.between(0, 1, epsilon=epsilon, sticky=sticky)
-    checks.at_least(1, max_frames=max_frames, episodes=1 if episodes is None else episodes)
+    checks.at_least(1, episodes=1 if episodes is None else episodes)
+    checks.between(1, protocol.MOST_FRAMES, max_frames=max_frames)
     checks.at_least(0, seed=seed)
     dtype = torch.float32 if precision == "32-true" else torch.bfloat16
     policy, game, temperature = player_of(weights, game, dtype)
     for option, path in {"json": json, "video": video}.items():
-        checks.not_read(option, path, weights, teacher, starts)
+        checks.output(option, path, weights, teacher, starts)
     begin = None if starts == "noop" else Starts.load(starts, game)
     number = episodes or (protocol.EVAL_EPISODES if begin is None else len(begin.starts))
     rules = Episodes(game, tuple(range(number)), seed, epsilon, max_frames, sticky, begin)
@@ -123,10 +124,10 @@ def facts(played: Played) -> dict[str, Any]:
 
 
 def normalise(figures: dict[str, Any], rules: Episodes) -> None:
-    """Add (score - random) / (human - random), with the published scores of random and human players that fit."""
+    """Add (score - random) / (human - random), where published scores of random and human players fit the rules."""
     noop = rules.starts is None
     table = protocol.NOOP_SCORES if noop else protocol.HUMAN_START_SCORES
-    if rules.game not in table:
+    if rules.game not in table or not rules.are_published:
         return
     random, human, _ = table[rules.game]
     figures["human_normalised"] = (figures["mean"] - random) / (human - random)

@@ -40,6 +40,11 @@ class Episodes(NamedTuple):
     """None means up to 30 no-ops."""
 
     @property
+    def are_published(self) -> bool:
+        """Whether published scores are of episodes as long, and without sticky actions."""
+        return self.max_frames == protocol.MAX_FRAMES and not self.sticky
+
+    @property
     def described(self) -> str:
         """Say by which rules they are played."""
         starts = "no-op starts" if self.starts is None else self.starts.described
@@ -166,8 +171,8 @@ def summarise(scores: Float[np.ndarray, " E"]) -> Summary:
 
 
 def random_score(episodes: Episodes) -> float:
-    """Return a random player's mean score: published for the paper's ten games from no-op starts, else played."""
-    if episodes.starts is None and episodes.game in protocol.NOOP_SCORES:
+    """Return a random player's mean score: published where game and rules are those of Mnih et al., else played."""
+    if episodes.are_published and episodes.starts is None and episodes.game in protocol.NOOP_SCORES:
         return protocol.NOOP_SCORES[episodes.game].random
     actions = num_actions(episodes.game)
     policy = lambda observations: np.zeros((len(observations), actions), np.float32)  # noqa: E731

@@ -5,6 +5,7 @@ each mistake, and a folder for each run.
 """
 
 import errno
+import functools
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -15,17 +16,18 @@ import lightning as L
 import yaml
 from jsonargparse import set_parsing_settings
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Callback, LambdaCallback
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
-from lightning.pytorch.strategies import DDPStrategy
 
 from distill.best import Taken
 from distill.console.arguments import configs_in, with_config_of_checkpoint, with_config_of_run, with_found_configs
 from distill.console.mistakes import Parser, allow_classes, check_keys, fail, one_line
+from distill.console.preflight import check_checkpoint, check_trainer
 from distill.console.progress import HourBar, PlayScore
 from distill.console.quiet import quieten
 from distill.data import ReplayDataModule
+from distill.emulators import Dead
 from distill.files.checkpoint import newest, read_checkpoint
 from distill.files.store import write_atomically
 from distill.graphs import NotRecordable
@@ -48,10 +50,6 @@ FILES_FAIL = (
 """Reasons why a file cannot be written or read that are neither the user's mistake nor ours."""
 
 
-PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
-"""In which weights are float32."""
-
-
 class FitParser(Parser, LightningArgumentParser):
     """Lightning's parser, whose mistakes come as one line."""
 
@@ -62,6 +60,8 @@ class DistillCLI(LightningCLI):
     """`fit` and `validate`, each run with a folder of its own."""
 
     run_dir: Path
+    begins_with: str | None = None
+    """`pretrained` of a run that goes on from a checkpoint, and needs that file no more."""
     signals: Signals
     until_its_end: ExitStack
 
@@ -123,6 +123,8 @@ class DistillCLI(LightningCLI):
                 fail(f"ckpt_path {config.ckpt_path} does not exist")
             elif resuming:
                 read_checkpoint(Path(config.ckpt_path))
+            if config.ckpt_path is not None:
+                self.begins_with, config.model.init_args.pretrained = config.model.init_args.get("pretrained"), None
             if self.subcommand == "fit":
                 hours = config.trainer.max_epochs
                 if hours is not None and hours < 1 and hours != -1:
@@ -147,7 +149,9 @@ class DistillCLI(LightningCLI):
         """Build data, model and Trainer; what they refuse is the user's mistake."""
         try:
             super().instantiate_classes()
-            self._check_strategy()
+            check_trainer(self.trainer, self.model, self.datamodule)
+            if (checkpoint := self.config[self.subcommand].ckpt_path) is not None:
+                check_checkpoint(Path(checkpoint), self.model)
             self.model.check_teachers(self.datamodule.teacher_kinds)
             for callback in self.trainer.callbacks:  # type: ignore[attr-defined]  # Lightning sets it undeclared
                 if hasattr(callback, "check_run"):
@@ -156,21 +160,6 @@ class DistillCLI(LightningCLI):
             if self.subcommand == "fit":
                 give_back(self.run_dir)
             fail(one_line(str(error)))
-
-    def _check_strategy(self) -> None:
-        strategy, games, precision = self.trainer.strategy, len(self.model.games), self.trainer.precision
-        if precision not in PRECISIONS:
-            raise ValueError(f"trainer.precision is {precision}; allowed are {', '.join(PRECISIONS)}")
-        if self.trainer.world_size > 1 and self.datamodule.interleave == "episode":
-            raise ValueError(
-                "data.interleave is episode, which depends on what each process has played; with "
-                f"{self.trainer.world_size} processes it must be minibatch"
-            )
-        if games > 1 and isinstance(strategy, DDPStrategy) and not strategy._ddp_kwargs.get("find_unused_parameters"):
-            raise ValueError(
-                f"trainer.strategy is ddp; with {games} games, of which a minibatch moves but one's layers, it must be "
-                "ddp_find_unused_parameters_true"
-            )
 
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
         """Add the bar, and for `fit` the run folder's checkpoints and, before the config's loggers, CSV."""
@@ -195,9 +184,9 @@ class DistillCLI(LightningCLI):
         except Stopped as stop:
             fail(f"interrupted{self.resuming()}", code=stop.code)
         except Diverged as error:
-            fail(f"{error}{self.resuming(', with another learning rate')}", code=1)
-        except (Gone, Taken, NotRecordable) as error:
-            fail(str(error), code=1)
+            fail(f"{error}{self.resuming(', with another learning rate')}", code=1, everywhere=True)
+        except (Gone, Taken, NotRecordable, Dead) as error:
+            fail(str(error), code=1, everywhere=True)
         except MisconfigurationException as error:  # a checkpoint of more hours than the run is to have
             fail(one_line(str(error)))
         except Exception as error:
@@ -205,7 +194,7 @@ class DistillCLI(LightningCLI):
                 fail("interrupted", code=128 + self.signals.asked)
             if not isinstance(error, OSError) or error.errno not in FILES_FAIL:
                 raise
-            fail(f"{error}{self.resuming(', when files can be written there')}", code=1)
+            fail(f"{error}{self.resuming(', when files can be written there')}", code=1, everywhere=True)
 
     def resuming(self, when: str = "") -> str:
         """Say how this run goes on from its last checkpoint."""
@@ -219,13 +208,20 @@ class DistillCLI(LightningCLI):
         if self.trainer.is_global_zero:
             config = self.config["fit"].clone()
             config.resume = config.ckpt_path = None
+            if self.begins_with is not None:
+                config.model.init_args.pretrained = self.begins_with
             text = self._parser("fit").dump(config, skip_none=False)
             try:
                 loggers.log_config(self.trainer.loggers, yaml.safe_load(text))
             except ValueError as error:
                 give_back(self.run_dir)
                 fail(str(error))
-            write_atomically(self.run_dir / CONFIG, text.encode())
+            write = functools.partial(write_atomically, self.run_dir / CONFIG, text.encode())
+            if self.config["fit"].ckpt_path is None:
+                write()
+            else:  # only once the checkpoint has been taken up: a refused option must not stay
+                callbacks: list[Callback] = self.trainer.callbacks  # type: ignore[attr-defined]  # as above
+                callbacks.insert(0, LambdaCallback(on_train_start=lambda trainer, model: write()))
             print(f"run: {self.run_dir}")
 
     def after_fit(self) -> None:

@@ -47,7 +47,7 @@ class Guest(nn.Module):
         self.digest = "" if learns else identity(self.scores)
         """Names a teacher's hours of play: equal for two only if they play alike."""
         self.eval()
-        with torch.inference_mode():
+        with torch.no_grad() if learns else torch.inference_mode():  # in which a lazy layer's weights could not learn
             found = self(torch.zeros(2, 4, 84, 84, dtype=torch.uint8, device=_device(self)))
         self.train(learns)
         if tuple(found.shape) != (2, num_actions):
@@ -86,7 +86,7 @@ def identity(scores: Scores) -> str:
         return f"given {given}"
     try:
         if isinstance(scores, nn.Module):
-            parts = [_described(module) for module in scores.modules()]
+            parts = [[name, *_described(one)] for name, one in scores.named_modules(remove_duplicate=False)]
             text = json.dumps([digest(scores), torch.__version__, parts])
             return hashlib.sha256(text.encode()).hexdigest()
     except (TypeError, OSError, KeyError):
@@ -99,6 +99,8 @@ def _described(module: nn.Module) -> list[Any]:
     if module._forward_hooks or module._forward_pre_hooks:
         raise TypeError("hooks")
     plain = {name: value for name, value in vars(module).items() if name not in OF_EVERY_MODULE}
+    unsaved = {name: module.get_buffer(name) for name in module._non_persistent_buffers_set}
+    plain |= {name: [str(buffer.dtype), buffer.tolist()] for name, buffer in unsaved.items()}
     kind = type(module)
     own = kind.__module__.partition(".")[0] != "torch"
     return [kind.__qualname__, plain, inspect.getsource(sys.modules[kind.__module__]) if own else ""]

@@ -39,7 +39,8 @@ def import_teacher(
         max_frames: Longest of them in frames, above 0.
         seed: Of them, 0 or more.
     """
-    checks.at_least(1, episodes=episodes, max_frames=max_frames)
+    checks.at_least(1, episodes=episodes)
+    checks.between(1, protocol.MOST_FRAMES, max_frames=max_frames)
     checks.at_least(0, seed=seed)
     network, header = load_network(file, game)
     if "imported" not in header:
@@ -47,7 +48,7 @@ def import_teacher(
     source, path = find(file), Path(out)
     if path.suffix != SUFFIX:
         raise ValueError(f"out is {path}; it must end in {SUFFIX}")
-    checks.not_read("out", path, source)
+    checks.output("out", path, source)
     header["imported"] |= {"file": source.name, "sha256": hashlib.sha256(source.read_bytes()).hexdigest()}
     rules = Episodes(header["game"], tuple(range(episodes)), seed, max_frames=max_frames)
     score = summarise(play_with_bar(greedy_in(network), rules, "playing").scores)

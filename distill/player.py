@@ -89,6 +89,7 @@ class Player(L.LightningModule):
         """Of the last evaluation, by game."""
         self.scored_updates: int | None = None
         """Updates that had been taken then."""
+        self._logged_before: dict[str, float] = {}
 
     def _load_pretrained(self, source: str) -> None:
         for game in self.games:
@@ -113,7 +114,8 @@ class Player(L.LightningModule):
 
         Returns:
             A module that maps uint8 observations `[B, 4, 84, 84]`, grey, oldest frame first, 0 to 255, to `[B, A]`;
-            None means the preset.
+            None means the preset. `super().__init__` asks for it: what it needs of your own arguments is to be set
+            before.
         """
         return None
 
@@ -220,6 +222,21 @@ class Player(L.LightningModule):
             raise NotRecordable(
                 f"the updates of {type(self).__name__} cannot be recorded, so cuda_graphs must be false: {error}"
             ) from error
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep what its outputs are, and what was logged last, for callbacks that ask in an hour that is learned."""
+        checkpoint["kind"] = self.kind
+        checkpoint["logged"] = {name: float(value) for name, value in self.trainer.callback_metrics.items()}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take up what was logged last."""
+        self._logged_before = checkpoint.get("logged", {})
+
+    def on_train_start(self) -> None:
+        """Show callbacks what was logged last."""
+        metrics = {name: torch.tensor(value) for name, value in self._logged_before.items()}
+        self.trainer.callback_metrics.update(metrics)
+        self._logged_before = {}
 
     def log_block(self, **metrics: Float[Tensor, ""]) -> None:
         """Log what a block brought, at the number of updates taken."""

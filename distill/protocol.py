@@ -16,6 +16,8 @@ NOOP_MAX = 30  # frames
 EPSILON = 0.05  # in play and in evaluation
 TEMPERATURE = 0.01  # of a teacher's values
 MAX_FRAMES = 108_000  # 30 minutes
+MOST_FRAMES = 10 * MAX_FRAMES
+"""That an episode may have here: what it draws at random is drawn at its beginning."""
 EVAL_EPISODES = 30
 
 

@@ -18,7 +18,7 @@ from distill.networks import DQN, count_parameters
 from distill.player import Player
 from distill.rollout import device_of, greedy_in
 from distill.scores import compare, means_of, play_with_bar, print_games, print_table, write_scores
-from distill.weights import save_network
+from distill.weights import digest, save_network
 
 
 def latency_ms(network: torch.nn.Module) -> float:
@@ -96,8 +96,8 @@ def report(model: Player, data: ReplayDataModule, folder: Path | str) -> dict[st
     """Write a finished run's network and `scores.json`, and print the table.
 
     Args:
-        model: The trained module. A student has been scored already; a teacher's file holds half precision, so the
-            file is what is scored.
+        model: The trained module. A student that was not scored after its last update is scored here; a teacher's file
+            holds half precision, so the file is what is scored.
         data: Its data module; the teachers, where there are some, are scored here if they were not before.
         folder: The run's folder; made where it is missing.
 
@@ -121,11 +121,13 @@ def report(model: Player, data: ReplayDataModule, folder: Path | str) -> dict[st
     file = folder / ("student.safetensors" if taught else "teacher.safetensors")
     dtype = torch.float32 if taught else torch.float16
     networks = {game: model.network.for_game(game) for game in model.games}
-    if not taught:
+    if not taught or model.scored_updates != model.global_step:
         save_network(file, model.network, header, dtype)
-        networks = {game: rounded(network) for game, network in networks.items()}
+        if not taught:
+            networks = {game: rounded(network) for game, network in networks.items()}
+        who = "student" if taught else "teacher"
         for game, network in networks.items():
-            played = play_with_bar(greedy_in(network), data.eval_rules(game), f"scoring the teacher of {game}")
+            played = play_with_bar(greedy_in(network), data.eval_rules(game), f"scoring the {who} of {game}")
             model.summaries[game] = summarise(played.scores)
     header["score"] = only([model.summaries[game]._asdict() for game in model.games])
     save_network(file, model.network, header, dtype)
@@ -133,7 +135,9 @@ def report(model: Player, data: ReplayDataModule, folder: Path | str) -> dict[st
     for game, of in scores.items():
         of["student" if taught else "teacher"] |= facts(networks[game], file)
         if taught:
-            of["teacher"] |= facts(data.teachers[game], data.teacher_files[game])
+            teacher = data.teachers[game]
+            of["teacher"] |= facts(teacher, data.teacher_files[game])
+            of["teacher"]["digest"] = teacher.digest if isinstance(teacher, Guest) else digest(teacher)
     if len(scores) == 1:
         ((game, of),) = scores.items()
         whole = {"game": game, "protocol": described, **of}

@@ -1,6 +1,7 @@
 """`StudentModule`: a network that learns from what the teacher saw and thought."""
 
 from collections import deque
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -11,6 +12,7 @@ from distill.losses import gap_loss, kind_taught_by, kl_loss, mse_loss, nll_loss
 from distill.optimizers import RMSprop
 from distill.player import Player
 from distill.replay import Block, Minibatch
+from distill.rollout import evaluating
 
 LOSSES = ("nll", "mse", "kl", "gap")
 AGREEMENT_BLOCKS = 50
@@ -67,6 +69,7 @@ class StudentModule(Player):
         self.decay = decay
         self.rms_epsilon = rms_epsilon
         self._agreements: deque[Tensor] = deque(maxlen=AGREEMENT_BLOCKS)
+        self._agreed_before: list[float] = []
 
     def loss(self, batch: Minibatch) -> Float[Tensor, " B"]:
         """Compare the student's outputs with the labels; override it in a subclass to add a loss."""
@@ -90,14 +93,26 @@ class StudentModule(Player):
                 f"must be kl with temperature 1.0, or nll; they are {self.loss_name} and {self.temperature:g}"
             )
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep how far the last blocks agreed."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["agreements"] = [float(share) for share in self._agreements]
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take that up again."""
+        super().on_load_checkpoint(checkpoint)
+        self._agreed_before = checkpoint.get("agreements", [])
+
     def on_fit_start(self) -> None:
-        """Forget how far another run agreed, which may have been on another device."""
+        """Begin with how far the blocks before the checkpoint agreed; another run's do not count."""
         self._agreements.clear()
+        self._agreements.extend(torch.tensor(share, device=self.device) for share in self._agreed_before)
+        self._agreed_before = []
 
     def training_step(self, block: Block[Minibatch]) -> None:
         """Take a block's updates; log their mean loss, and the agreement on the block's first minibatch before them."""
         batch = next(iter(block))
-        with torch.no_grad():
+        with torch.no_grad(), evaluating(self.network):
             agree = self(batch.observations, batch.game).argmax(1) == batch.labels.argmax(1)
         self._agreements.append(agree.float().mean())
         self.log_block(loss=self.update(block), agreement=torch.stack(list(self._agreements)).mean())

@@ -107,6 +107,7 @@ class TeacherModule(Player):
 
     def on_train_start(self) -> None:
         """Score the network that the run begins with, where the best are kept."""
+        super().on_train_start()
         if self.score_every_hours is None or not self.trainer.is_global_zero:
             return
         self.best = BestNetworks(Path(self.trainer.default_root_dir), self.games[0], self.trainer.global_step)

@@ -61,10 +61,18 @@ class Watch:
         return self._ticks * TICK_SECONDS >= self.patience
 
 
+def _all_watches() -> list[Watch]:
+    while True:
+        try:
+            return list(Watch._all)
+        except RuntimeError:  # another thread has added one meanwhile
+            pass
+
+
 def _watch() -> None:
     while True:
         time.sleep(TICK_SECONDS)
-        for watch in list(Watch._all):
+        for watch in _all_watches():
             if watch.overdue():
                 print(f"error: {watch.what} have not answered for {watch.patience:g} seconds", file=sys.stderr)
                 sys.stderr.flush()

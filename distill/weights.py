@@ -164,7 +164,7 @@ def _of_checkpoint(content: dict[str, Any]) -> tuple[dict[str, Any], dict[str, t
     part = "network."
     try:
         learned = content["hyper_parameters"]
-        kind = kind_taught_by(learned["loss_name"]) if "loss_name" in learned else "values"
+        kind = content.get("kind") or (kind_taught_by(learned["loss_name"]) if "loss_name" in learned else "values")
         header = {"game": learned["game"], "kind": kind, "protocol": None}
         _check_game(header["game"])
         weights = {name.removeprefix(part): of for name, of in content["state_dict"].items() if name.startswith(part)}

@@ -15,7 +15,7 @@ from distill.weights import shipped
 
 ROOT = Path(__file__).parent.parent
 CONF = ROOT / "conf"
-ALL = sorted(CONF.rglob("*.yaml"))
+ALL = sorted(path for path in CONF.rglob("*.yaml") if "results" not in path.parts)
 SWEEPS = [path for path in ALL if path.parent.name == "sweep"]
 COMPLETE = [path for path in ALL if {"model", "data"} <= set(yaml.safe_load(path.read_text()))]
 OTHERS = [path for path in ALL if "python -m distill online" in path.read_text()]

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from distill import protocol
+from distill import checks, protocol
 from distill.atari import num_actions, usable_cores
 from distill.bench.learning import Learning, checkpointing, four_temperatures, hours_an_hour
 from distill.bench.peers import StableBaselines3
@@ -183,6 +183,7 @@ def bench(game: str = "pong", teacher: str | None = None, peers: bool = False, j
     """
     if peers and importlib.util.find_spec("stable_baselines3") is None:
         raise ValueError('--peers needs Stable-Baselines3; pip install -e ".[bench]" installs it')
+    checks.output("json", json, teacher)
     torch.set_num_threads(usable_cores())
     size = ON_GPU if torch.cuda.is_available() else SIZE
     turns = (3 + peers) * (TURNS + 1) + sum(2 * (1 + size.rounds_of(name)) for name in NETWORKS)

@@ -38,6 +38,8 @@ class StableBaselines3:
             "features_extractor.linear.0": network.fc1,
             "q_net.0": network.out,
         }
+        if network.widths != (32, 64, 64, 512):
+            raise ValueError(f"the teacher has {network.shape}; Stable-Baselines3's has the layers of dqn")
         self.model.q_net.load_state_dict(
             {f"{theirs}.{name}": of for theirs, ours in layers.items() for name, of in ours.state_dict().items()}
         )

@@ -2,6 +2,7 @@
 
 import difflib
 import inspect
+import os
 import re
 import sys
 from pathlib import Path
@@ -22,10 +23,18 @@ ALLOWED = ("distill", "callbacks", "lightning", "torch")
 _DENIED = re.compile(r"Importing '([\w.]+)' is not allowed, denied by .*? to allow it\.")
 
 
-def fail(message: str, code: int = 2) -> NoReturn:
-    """Print one line, and exit."""
+def fail(message: str, code: int = 2, *, everywhere: bool = False) -> NoReturn:
+    """Print one line, and exit.
+
+    Args:
+        message: What is wrong, and what is allowed.
+        code: To exit with.
+        everywhere: Whether other processes than the first say it, too; not of what all of them find.
+    """
     if rank() == 0:
         print(f"error: {message}", file=sys.stderr)
+    elif everywhere:
+        print(f"error: process {rank()}: {message}", file=sys.stderr)
     sys.exit(code)
 
 
@@ -48,7 +57,8 @@ def allow_classes() -> None:
 
     What another name stands for is not even imported.
     """
-    here = {path.stem for path in Path.cwd().iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()}
+    # `os.path.isfile`, for which what may not be looked into is none.
+    here = {path.stem for path in Path.cwd().iterdir() if path.suffix == ".py" or os.path.isfile(path / "__init__.py")}
     own = {name for name in here - sys.stdlib_module_names if name.isidentifier()}
     set_parsing_settings(import_path_denylist=["*"], import_path_allowlist=sorted({*ALLOWED, *own}))
 

@@ -18,6 +18,8 @@ import portalocker
 
 Content = TypeVar("Content")
 SUFFIX = ".hour"
+UNFINISHED = ".part"
+"""How the names end under which files are written."""
 POLL_SECONDS = 0.1
 EVICTION = "eviction"
 """The lock of whoever removes files: two at once would trip over each other's."""
@@ -25,9 +27,16 @@ DIGEST_SIZE = hashlib.sha256().digest_size
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that it is either there as a whole or not at all, whenever the process dies."""
+    """Write a file so that it is either there as a whole or not at all, whenever the process dies.
+
+    A link stays one; what is no file, as a pipe or `/dev/stdout`, is written as it is.
+    """
+    if path.exists() and not path.is_file():
+        path.write_bytes(content)
+        return
+    path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=UNFINISHED)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
@@ -36,8 +45,14 @@ def write_atomically(path: Path, content: bytes) -> None:
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     except BaseException:
-        os.unlink(temporary)
+        Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def remove_unfinished(folder: Path, name: str = "*") -> None:
+    """Remove what a killed process has left of a file that it wrote; whoever calls knows that nobody writes it now."""
+    for path in folder.glob(f".{name}.*{UNFINISHED}"):
+        path.unlink(missing_ok=True)
 
 
 def seal(content: bytes) -> bytes:
@@ -92,6 +107,7 @@ class Store:
         """
         path = self.path(name)
         with self._alone_with(name, on_wait):
+            remove_unfinished(self.folder, path.name)
             found = self._read(path, read)
             if found is None:
                 content = make()

@@ -181,7 +181,7 @@ def room_for_frames(games: Sequence[Rules], memory_hours: float, device: torch.d
     return device if sum(sizes) <= SHARE * free else None
 
 
-def sources_of(game: str | Mapping[str, Source], teacher: Source) -> dict[str, Source]:
+def sources_of(game: str | Mapping[str, Any], teacher: Source) -> dict[str, Source]:
     """Say whose teacher is whose: one for each game, or None for all.
 
     Args:
@@ -189,13 +189,16 @@ def sources_of(game: str | Mapping[str, Source], teacher: Source) -> dict[str, S
         teacher: Of one game.
 
     Raises:
-        ValueError: for no game, for a teacher beside several, and where only some have one.
+        ValueError: for no game, for what can be no teacher, for a teacher beside several, and where only some have one.
     """
     if isinstance(game, str):
         return {game: teacher}
     sources = dict(game)
     if not sources:
         raise ValueError("game is empty; give one, or several with a teacher each: {pong: pong, ...}")
+    for name, source in sources.items():
+        if not (source is None or isinstance(source, str) or callable(source)):
+            raise ValueError(f"the teacher of {name} is {source!r}; it must be a name or a file, or null")
     if teacher is not None:
         raise ValueError(f"teacher is {teacher!r}; of several games each has its own: {{pong: pong, ...}}")
     without = [name for name, source in sources.items() if source is None]

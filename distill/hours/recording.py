@@ -209,8 +209,8 @@ class Recording:
             make = functools.partial(self._play, one, on_step)
             found = self.store.get(self.name(one), make, Hour.from_bytes, on_wait=self._go_on)
             self._position = one + 1, found.position
-        if hour >= self.keep_hours:
-            self.store.release(self.name(hour - self.keep_hours))
+            if one >= self.keep_hours:
+                self.store.release(self.name(one - self.keep_hours))
         return found.steps
 
     def _play(self, hour: int, on_step: Callable[[int], None]) -> bytes:

@@ -41,7 +41,7 @@ def import_starts(
     logs = sorted(Path(log).glob("*.txt")) if Path(log).is_dir() else [Path(log)]
     if not logs:
         raise ValueError(f"{log} holds no recording (*.txt)")
-    checks.not_read("out", out, *logs)
+    checks.output("out", out, *logs)
     options = {"game": game, "player": player, "licence": licence}
     whose = {name: said for name, said in options.items() if said is not None}
     episodes: list[Episode] = []
@@ -92,7 +92,7 @@ def draw_starts(
     checks.between(0, 1, epsilon=epsilon)
     checks.at_least(1, episodes=episodes, count=count)
     checks.at_least(0, seed=seed)
-    checks.not_read("out", out, find(weights))
+    checks.output("out", out, find(weights))
     network, header = load_network(weights, game)
     game = header["game"]
     games = Atari(game, episodes)

@@ -9,10 +9,10 @@ from distill.paper.results import Pooled
 
 
 def _point(cell: Pooled | None) -> Point | None:
-    if cell is None or cell.share is None or cell.share_interval is None:
+    if cell is None or cell.above_random is None or cell.above_random_interval is None:
         return None
-    low, high = cell.share_interval
-    return Point(cell.share * 100, (low * 100, high * 100))
+    low, high = cell.above_random_interval
+    return Point(cell.above_random * 100, (low * 100, high * 100))
 
 
 def shares_chart(layout: Layout, cells: Cells, games: Sequence[str]) -> Draw:
@@ -32,7 +32,7 @@ def shares_chart(layout: Layout, cells: Cells, games: Sequence[str]) -> Draw:
 
 
 def sizes_chart(cells: Cells, with_full: Cells) -> Draw:
-    """Draw figure 3: shares of the score against shares of the parameters."""
+    """Draw figure 3: shares of the points above random against shares of the parameters."""
     by_game: dict[str, dict[float, Point]] = {}
     sizes: dict[str, list[float]] = {}
     for column, of in with_full.items():
@@ -63,7 +63,7 @@ def sizes_chart(cells: Cells, with_full: Cells) -> Draw:
 
 
 def temperatures_chart(layout: Layout, cells: Cells) -> Draw:
-    """Draw shares of the score against the temperature."""
+    """Draw shares of the points above random against the temperature."""
     by_game: dict[str, dict[float, Point]] = {}
     for column, of in cells.items():
         for game, cell in of.items():

@@ -134,7 +134,8 @@ def _table2(plan: Plan, seed: int) -> Made:
         return [], missing
     options = ("--data.game", json.dumps({game: game for game in games}), "--data.store", plan.store)
     hours = len(games) * plan.hours
-    return [_cell(f"kl-multi10-{len(games)}games", "paper/multi10.yaml", hours, seed, *options)], missing
+    of = "10games" if len(games) == len(GAME_NAMES) else "-".join(games)
+    return [_cell(f"kl-multi10-{of}", "paper/multi10.yaml", hours, seed, *options)], missing
 
 
 def _figure5(plan: Plan, seed: int) -> Made:

@@ -97,7 +97,7 @@ def bars(
         if len(groups) > 5:
             for label in axes.get_xticklabels():
                 label.set_horizontalalignment("right")
-        axes.set(ylabel="% of the teacher's score", title=title)
+        axes.set(ylabel="% of the teacher's points above random", title=title)
         axes.legend(ncols=len(ours) + 1, loc="upper center", bbox_to_anchor=(0.5, -0.12 if len(groups) <= 5 else -0.3))
 
     return lambda theme: picture(theme, lambda axes: draw(axes, theme))
@@ -147,7 +147,7 @@ def lines(
         axes.set_xticks(list(ticks), list(ticks.values()))
         axes.xaxis.set_minor_locator(NullLocator())
         axes.invert_xaxis()
-        axes.set(xlabel=xlabel, ylabel="% of the teacher's score", title=title)
+        axes.set(xlabel=xlabel, ylabel="% of the teacher's points above random", title=title)
         axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
 
     return lambda theme: picture(theme, lambda axes: draw(axes, theme))

@@ -2,7 +2,6 @@
 
 import functools
 from collections.abc import Callable, Iterable, Sequence
-from operator import attrgetter
 from typing import NamedTuple
 
 from distill.evaluation import geometric_mean
@@ -12,8 +11,6 @@ from distill.protocol import TEMPERATURE
 
 SMALLER = {"net1": "net1, 25%", "net2": "net2, 7%", "net3": "net3, 4%", "net4": "net4, 1%", "net5": "net5, 0.3%"}
 NOTHING_PRINTED = PaperTable({}, {}, "")
-
-SHARE, ABOVE_RANDOM = attrgetter("share"), attrgetter("above_random")
 
 Cells = dict[str, dict[str, Pooled]]
 """By column, then by game."""
@@ -130,18 +127,16 @@ def cells_of(layout: Layout, results: Sequence[Result]) -> tuple[Cells, list[str
     return cells, notes
 
 
-def common_games(cells: Cells, measure: Callable[[Pooled], float | None] = SHARE) -> list[str]:
-    """List the games in which every column that has any cell has a share above 0: what means can be compared over."""
+def common_games(cells: Cells) -> list[str]:
+    """List the games in which every column that has any cell is above random: what means can be compared over."""
     columns = [of for of in cells.values() if of]
     games = dict.fromkeys([*GAME_NAMES, *(game for of in columns for game in of)])
-    return [game for game in games if all(game in of and (measure(of[game]) or 0) > 0 for of in columns)]
+    return [game for game in games if all(game in of and (of[game].above_random or 0) > 0 for of in columns)]
 
 
-def mean_of(
-    of: dict[str, Pooled], games: Sequence[str], measure: Callable[[Pooled], float | None] = SHARE
-) -> float | None:
-    """Take the geometric mean of a column's shares over games; None where it lacks one of them."""
-    return geometric_mean([measure(of[game]) for game in games]) if games and set(games) <= set(of) else None
+def mean_of(of: dict[str, Pooled], games: Sequence[str]) -> float | None:
+    """Take the geometric mean of a column's shares above random over games; None where it lacks one of them."""
+    return geometric_mean([of[game].above_random for game in games]) if games and set(games) <= set(of) else None
 
 
 def papers_mean(paper: PaperTable, column: str, games: Sequence[str]) -> float | None:

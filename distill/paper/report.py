@@ -11,10 +11,9 @@ MAX_COLUMNS = 7
 """Of a table in a terminal."""
 TITLE = "Policy Distillation: ours beside the paper's"
 ABOUT = (
-    "The paper is Rusu et al., Policy Distillation, ICLR 2016 (arXiv:1511.06295). A share is a student's mean score "
-    "divided by its teacher's, as in the paper: ours by the score of the teacher that taught it, under the same rules "
-    "and seeds; the paper's by published scores of a DQN. Where scores are near 0 or below, only the share above"
-    " random means something: (student - random) / (teacher - random).",
+    "The paper is Rusu et al., Policy Distillation, ICLR 2016 (arXiv:1511.06295). A share of ours is (student - random)"
+    " / (teacher - random), of mean scores, the teacher's under the same rules and seeds; the paper's is a score"
+    " divided by a DQN's published one, with nothing subtracted, which means little where scores are near 0 or below.",
     "Intervals hold 95%: of several seeds by Student's t over their means, of one seed by bootstrap over its episodes, "
     "which says nothing of how other seeds would do. The teacher's score is taken as exact. A dash stands for what was "
     "not run, or not printed.",
@@ -38,15 +37,19 @@ def report(runs: list[str], out: str = "report") -> None:
         raise ValueError(f"out is {out}; it must be a folder, in which there will be report.html and all else")
     named = [Path(run) for run in runs]
     folders = run_folders(named)
-    online = [run for run in folders if is_online(run)]
-    results, notes = [], []
+    results, online, notes = [], [], []
     for run in folders:
-        if run in online:
-            continue
-        if run not in named and not (run / "scores.json").is_file():
-            notes.append(f"`{run}` is left out: it has not ended")
-            continue
-        results += read_results(run)
+        try:
+            if is_online(run):
+                online.append(run)
+            elif run in named or (run / "scores.json").is_file():
+                results += read_results(run)
+            else:
+                notes.append(f"`{run}` is left out: it has not ended")
+        except ValueError as error:
+            if run in named:
+                raise
+            notes.append(f"`{run}` is left out: {error}")
     sections, more = sections_of(results)
     notes += more
     pairs = pairs_of(online)

@@ -1,5 +1,7 @@
 """`python -m distill reproduce`: the paper's tables from our own runs, one or more of them at a time."""
 
+import itertools
+import json
 import shlex
 import time
 from collections.abc import Sequence
@@ -9,16 +11,19 @@ from rich.console import Console
 
 from distill import checks
 from distill.console.mistakes import fail
+from distill.files.store import write_atomically
 from distill.paper.experiments import Cell, Plan, TableName, cells_of
 from distill.paper.page import interval, points
 from distill.paper.published import GAME_NAMES
 from distill.paper.report import report
 from distill.paper.results import is_online, read_results
 from distill.runs.folder import LAST, alone_in
-from distill.runs.process import LINE_SECONDS_VARIABLE, POLL_SECONDS, Forwarded, Run
+from distill.runs.process import LINE_SECONDS_VARIABLE, POLL_SECONDS, Forwarded, Rehearse, Run
 from distill.runs.side_by_side import Board, threads_of
 from distill.runs.stopping import Signals, Stopped
 
+INDEX = "runs.json"
+"""In a folder of runs: with which options each was begun."""
 LINE_SECONDS = 10
 """How often a run says how far it is."""
 
@@ -35,6 +40,7 @@ def reproduce(
     store: str = "runs/paper/play",
     dry_run: bool = False,
     fit_options: Forwarded = (),
+    rehearse: Rehearse,
 ) -> None:
     """Run the paper's experiments, and report them beside the paper's numbers.
 
@@ -52,12 +58,14 @@ def reproduce(
         store: Folder of the teachers' play, shared by all runs.
         dry_run: Whether to print the commands, and run nothing.
         fit_options: What comes after `--fit.`: options of all runs, e.g. `--fit.trainer.accelerator gpu`.
+        rehearse: Checks the options of a run.
 
     Raises:
-        ValueError: for no seed or one twice, for games that are none of the paper's or have no run in the table, and
-            while another command runs in that folder.
+        ValueError: for no seed or one twice, for games that are none of the paper's or have no run in the table, for a
+            folder whose runs were begun with other options, and while another command runs in it.
     """
     checks.at_least(1, hours=hours, jobs=jobs)
+    checks.at_least(0, **{f"seeds[{place}]": seed for place, seed in enumerate(seeds)})
     if not seeds or len(set(seeds)) < len(seeds):
         raise ValueError(f"seeds is {seeds}; there must be one at least, and none twice")
     checks.one_of(GAME_NAMES, **{f"games[{place}]": game for place, game in enumerate(games or ())})
@@ -67,6 +75,7 @@ def reproduce(
         raise ValueError(f"{table} has no run of {', '.join(games or missing)} alone; give more games, or none for all")
     if missing:
         print(f"left out, for no teacher is shipped: {', '.join(missing)}")
+    _check_begun(cells, folder, fit_options)
     if dry_run:
         for cell in cells:
             state = (
@@ -74,13 +83,15 @@ def reproduce(
             )
             print(f"{cell.name}: {state}")
         return
+    waiting = [cell for cell in cells if cell.needs is None and not _ended(folder / cell.name)]
+    for cell in {cell.options[1]: cell for cell in waiting}.values():  # one of each config
+        rehearse([*cell.options, *fit_options])
     folder.mkdir(parents=True, exist_ok=True)
     with alone_in(folder):
         failed = _Runs(cells, folder, fit_options, jobs).to_the_end()
-    done = [str(folder / cell.name) for cell in cells if _ended(folder / cell.name)]
     try:
-        if done:
-            report(done, str(folder / "report"))
+        if any(_ended(folder / cell.name) for cell in cells):
+            report([str(folder)], str(folder / "report"))
     except ValueError as error:
         print(f"no report: {error}")
     if failed:
@@ -140,6 +151,7 @@ class _Runs:
                 self._failed.append(f"{cell.name} needs {cell.needs}")
             elif len(self._running) < self._jobs:
                 self._running[title] = run = _run_of(cell, self._folder, self._options)
+                _remember(cell, self._folder, self._options)
                 self._say(f"{title}: {shlex.join(run.command)}")
                 run.start(self._environment)
             else:
@@ -161,6 +173,40 @@ class _Runs:
 
     def _say(self, line: str) -> None:
         self._console.print(line, markup=False, soft_wrap=True)
+
+
+def _check_begun(cells: Sequence[Cell], folder: Path, options: Sequence[str]) -> None:
+    """Refuse to take what other options have made for these cells."""
+    begun = _begun(folder)
+    for cell in cells:
+        if begun.get(cell.name, wanted := _that_matter(cell, options)) != wanted:
+            options_then = shlex.join(begun[cell.name])
+            raise ValueError(f"{folder / cell.name} was begun with other options, {options_then}; give another run_dir")
+
+
+def _begun(folder: Path) -> dict[str, list[str]]:
+    """Read with which options the runs of a folder were begun, by their names."""
+    index = folder / INDEX
+    try:
+        return dict(json.loads(index.read_text())) if index.exists() else {}
+    except ValueError as error:
+        raise ValueError(f"{index} is damaged ({error}); give another run_dir") from None
+
+
+def _remember(cell: Cell, folder: Path, options: Sequence[str]) -> None:
+    begun = {**_begun(folder), cell.name: _that_matter(cell, options)}
+    write_atomically(folder / INDEX, (json.dumps(begun, indent=2) + "\n").encode())
+
+
+def _that_matter(cell: Cell, options: Sequence[str]) -> list[str]:
+    """List a run's options but for where it finds its config and its teachers' play."""
+    found = [*cell.options, *options]
+    pairs = list(itertools.pairwise(["", *found]))
+    return [
+        Path(option).name if before == "--config" else option
+        for before, option in pairs
+        if "--data.store" not in (before, option)
+    ]
 
 
 def _ended(run: Path) -> bool:

@@ -19,6 +19,8 @@ STUDENT = "distill.student.StudentModule"
 TEACHER = "distill.teacher.TeacherModule"
 NO_MATTER = ("seed", "store", "store_limit_gb", "num_threads", "overlap", "teacher")
 """Options of the data module that change no score, or stand elsewhere."""
+OF_TRAINER = ("precision", "devices", "num_nodes", "strategy")
+"""Options of the Trainer that may change a score."""
 T_QUANTILES = (
     12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228,
     2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086,
@@ -89,19 +91,20 @@ class Pooled(NamedTuple):
         return self.mean / self.teacher if self.teacher and self.teacher > 0 else None
 
     @property
-    def share_interval(self) -> tuple[float, float] | None:
-        """Divide the interval by the teacher's score, as if that were known exactly."""
-        if self.share is None or self.teacher is None:
-            return None
-        low, high = self.interval95
-        return low / self.teacher, high / self.teacher
-
-    @property
     def above_random(self) -> float | None:
         """Give the share of the teacher's points above a random player's; None where that means nothing."""
+        return self._above_random(self.mean)
+
+    @property
+    def above_random_interval(self) -> tuple[float, float] | None:
+        """Give the same share of the interval's ends, as if the teacher's and random's scores were known exactly."""
+        low, high = map(self._above_random, self.interval95)
+        return None if low is None or high is None else (low, high)
+
+    def _above_random(self, score: float) -> float | None:
         if self.teacher is None or self.random is None:
             return None
-        share = random_adjusted_ratio(self.mean, self.teacher, self.random)
+        share = random_adjusted_ratio(score, self.teacher, self.random)
         return None if math.isnan(share) else share
 
     def beside(self, teacher: float | None, random: float | None) -> "Pooled":
@@ -166,31 +169,44 @@ def read_results(run: Path) -> list[Result]:
         ValueError: for a run that has not ended, and for files that are not of a run.
     """
     config = load_config(run)
+    if not (run / "scores.json").is_file():
+        raise ValueError(f"{run} has no scores.json; let the run end")
     try:
         scores = json.loads((run / "scores.json").read_text())
-    except FileNotFoundError:
-        raise ValueError(f"{run} has no scores.json; let the run end") from None
-    except ValueError as error:
-        raise ValueError(f"{run / 'scores.json'} is damaged ({error})") from error
-    experiment, seed = _experiment(config, _hours(run, config)), int(config.seed_everything)
-    try:
+        games = games_of(scores)
+        teachers = {game: of["teacher"].get("digest") for game, of in games.items() if "student" in of}
+        experiment = _experiment(config, _hours(run, config), teachers)
         return [
             Result(
                 run,
                 experiment,
-                seed,
-                scores["protocol"],
+                int(config.seed_everything),
+                str(scores["protocol"]),
                 game,
-                own := of["student" if "student" in of else "teacher"],
-                of["teacher"] if "student" in of else None,
+                own := _checked(of["student" if "student" in of else "teacher"]),
+                _checked(of["teacher"]) if "student" in of else None,
                 of.get("random"),
-                scores.get("parameters", own["parameters"]),
-                of["teacher"]["parameters"] if "student" in of else None,
+                int(scores.get("parameters", own["parameters"])),
+                int(of["teacher"]["parameters"]) if "student" in of else None,
             )
-            for game, of in games_of(scores).items()
+            for game, of in games.items()
         ]
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"{run / 'scores.json'} is not what a run writes ({error})") from error
+    except Exception as error:  # whatever files of others make their readers raise
+        raise ValueError(f"{run} holds what no run writes ({_reason(error)})") from error
+
+
+def _checked(own: dict[str, Any]) -> dict[str, Any]:
+    low, high = own["interval95"]
+    return {
+        **own,
+        "mean": float(own["mean"]),
+        "interval95": (float(low), float(high)),
+        "episodes": int(own["episodes"]),
+    }
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}".removesuffix(": ")
 
 
 def _hours(run: Path, config: Any) -> int:
@@ -202,12 +218,13 @@ def _hours(run: Path, config: Any) -> int:
     return int(config.trainer.max_epochs)
 
 
-def _experiment(config: Any, hours: int) -> Experiment:
+def _experiment(config: Any, hours: int, teachers: dict[str, str | None]) -> Experiment:
     model, data = _options(config.model), _options(config.data)
     game = data["game"]
     sources = game if isinstance(game, dict) else {game: data.get("teacher")}
     kept = {name: value for name, value in data.items() if name not in (*NO_MATTER, "game")}
     kept["teachers"] = sources
+    trainer = {name: config.trainer.get(name) for name in OF_TRAINER}
     loss = model.get("loss_name")
     return Experiment(
         config.model.class_path,
@@ -217,7 +234,7 @@ def _experiment(config: Any, hours: int) -> Experiment:
         tuple(sources),
         hours,
         data.get("beta", 1.0) != 1.0,
-        json.dumps({"model": model, "data": kept, "precision": config.trainer.get("precision")}, sort_keys=True),
+        json.dumps({"model": model, "data": kept, "trainer": trainer, "digests": teachers}, sort_keys=True),
     )
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from distill.paper.charts import shares_chart, sizes_chart, temperatures_chart
 from distill.paper.layouts import (
-    ABOVE_RANDOM,
     LAYOUTS,
     NOTHING_PRINTED,
     Cells,
@@ -67,7 +66,7 @@ def _section(layout: Layout, cells: Cells, with_full: Cells) -> Section:
         _rows(layout, cells, games),
         draw,
         layout.figure or f"{layout.name}.png",
-        f"{layout.title}: shares of the teachers' scores",
+        f"{layout.title}: shares of the teachers' points above random",
     )
 
 
@@ -98,15 +97,12 @@ def _order(layout: Layout, cells: Cells) -> str:
     """Say which column is above which, by geometric means over the games that all have."""
     games = common_games(cells)
     means = {column: mean_of(of, games) for column, of in cells.items() if of and games}
-    said = "There is no game in which every student has a share above 0, so there is no mean to compare."
-    if means:
-        said = f"Geometric mean over {_names(games, cells)}, ours: {_ranked(layout, means)}"
-        theirs = {column: papers_mean(layout.paper, column, games) for column in means}
-        theirs = {column: mean for column, mean in theirs.items() if mean is not None}
-        said += f"; the paper's, same games: {_ranked(layout, theirs)}." if theirs else "."
-    above = common_games(cells, ABOVE_RANDOM)
-    means = {column: mean_of(of, above, ABOVE_RANDOM) for column, of in cells.items() if of and above}
-    return said + (f" Ours above random, over {_names(above, cells)}: {_ranked(layout, means)}." if means else "")
+    if not means:
+        return "There is no game in which every student is above random, so there is no mean to compare."
+    theirs = {column: papers_mean(layout.paper, column, games) for column in means}
+    theirs = {column: mean for column, mean in theirs.items() if mean is not None}
+    papers = f"; the paper's, same games: {_ranked(layout, theirs)}" if theirs else ""
+    return f"Geometric mean over {_names(games, cells)}, ours: {_ranked(layout, means)}{papers}."
 
 
 def _ranked(layout: Layout, means: Mapping[str, float | None]) -> str:
@@ -125,7 +121,7 @@ def _names(games: Sequence[str], cells: Cells) -> str:
 
 
 def _shares(layout: Layout, cells: Cells, games: Sequence[str]) -> Grid:
-    """Lay the shares out as the paper does, each of ours beside the paper's."""
+    """Lay the shares out as the paper does its own, each of ours beside the paper's."""
     paper, beside = layout.paper, bool(layout.paper.cells)
 
     def row(name: str, ours: Callable[[str], str], theirs: Callable[[str], str]) -> tuple[str, ...]:
@@ -134,7 +130,7 @@ def _shares(layout: Layout, cells: Cells, games: Sequence[str]) -> Grid:
 
     def ours(column: str, game: str) -> str:
         cell = cells[column].get(game)
-        return percent(cell and cell.share)
+        return percent(cell and cell.above_random)
 
     def theirs(column: str, game: str) -> str:
         printed = paper.cells.get(column, {}).get(game)
@@ -157,7 +153,8 @@ def _shares(layout: Layout, cells: Cells, games: Sequence[str]) -> Grid:
         name = f"mean of {'all ' if len(printed) == len(games) else ''}{len(printed)}"
         means.append(row(name, lambda of: DASH, lambda of: percent(papers_mean(paper, of, printed))))
     headings = [name for heading in layout.columns.values() for name in ((heading, "paper") if beside else (heading,))]
-    return Grid("Shares of the teachers' scores; means are geometric", ("game", *headings), rows + means, len(means))
+    title = "Shares of the teachers' points above random; means are geometric"
+    return Grid(title, ("game", *headings), rows + means, len(means))
 
 
 def _scores(layout: Layout, cells: Cells, games: Sequence[str]) -> Grid:
@@ -182,14 +179,14 @@ def _scores(layout: Layout, cells: Cells, games: Sequence[str]) -> Grid:
         theirs = {column: layout.paper.cells[column].get(game) for column in printed}
         shares = {column: cell.percent / 100 for column, cell in theirs.items() if cell}
         rows.append((GAME_NAMES.get(game, game), " or ".join(teachers), *map(scored, row), *papers(shares.get)))
-    common = common_games(cells, ABOVE_RANDOM)
+    common = common_games(cells)
     if len(common) > 1:
         name = f"mean of {'all ' if len(common) == len(of_game) else ''}{len(common)}"
-        ours = (percent(mean_of(of, common, ABOVE_RANDOM)) for of in cells.values())
+        ours = (percent(mean_of(of, common)) for of in cells.values())
         rows.append((name, "", *ours, *papers(lambda column: papers_mean(layout.paper, column, common))))
-    heading = (f"paper: {', '.join(layout.columns[column].split(',')[0] for column in printed)}",) if printed else ()
-    title = "Scores, 95% intervals, and shares of the teachers' points above random; means are geometric"
-    return Grid(title, ("game", "teacher", *layout.columns.values(), *heading), rows, int(len(common) > 1))
+    names = ", ".join(layout.columns[column].split(",")[0] for column in printed)
+    header = ("game", "teacher", *layout.columns.values(), *([f"paper: {names}"] if printed else []))
+    return Grid("Scores, 95% intervals, and these shares", header, rows, int(len(common) > 1))
 
 
 def _rows(layout: Layout, cells: Cells, games: Sequence[str]) -> list[dict[str, object]]:
@@ -205,6 +202,8 @@ def _rows(layout: Layout, cells: Cells, games: Sequence[str]) -> list[dict[str, 
             "random": cell and cell.random,
             "share": cell and cell.share,
             "above_random": cell and cell.above_random,
+            "above_random_low": cell and cell.above_random_interval and cell.above_random_interval[0],
+            "above_random_high": cell and cell.above_random_interval and cell.above_random_interval[1],
             "parameters": cell and cell.results[0].parameters,
             "teacher_parameters": cell and cell.results[0].teacher_parameters,
             "hours": cell and cell.results[0].experiment.hours,

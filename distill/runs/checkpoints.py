@@ -40,8 +40,8 @@ class Checkpoints(Checkpoint):
     What lies between the last two, scoring and a change of teachers, is done again by a run that goes on from the
     first of them. Whoever is asked to stop while a block is learned learns it to its end, writes a checkpoint, and
     stops; in between blocks, at once. On several devices all stop after the same block; between blocks without a
-    further checkpoint. Where the Trainer is to end early (`should_stop`, `max_time`), the hour is learned to its end
-    before, for half an hour of learning is none on the clock that all runs share.
+    further checkpoint. Where the Trainer is to end early (`should_stop`, `max_time`; of several processes, that of
+    any), the hour is learned to its end before, for half an hour of learning is none on the clock that all runs share.
 
     Args:
         folder: Where they are.
@@ -79,7 +79,9 @@ class Checkpoints(Checkpoint):
         """Write a checkpoint if it is time, and stop if somebody asked for it."""
         self._hour_is_learned = batch_idx + 1 == trainer.num_training_batches
         self._ending |= trainer.should_stop
-        trainer.should_stop = self._ending and self._hour_is_learned
+        trainer.should_stop = self._hour_is_learned and trainer.strategy.reduce_boolean_decision(
+            self._ending, all=False
+        )
         stopping = trainer.strategy.reduce_boolean_decision(self._signals.asked is not None, all=False)
         due = time.monotonic() - self._saved_at > self.seconds
         if self._hour_is_learned or stopping or trainer.strategy.reduce_boolean_decision(due, all=False):
@@ -92,6 +94,7 @@ class Checkpoints(Checkpoint):
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Write the hour's checkpoint; callbacks of this kind come last."""
         self._hour_is_learned = False
+        trainer.should_stop = trainer.strategy.reduce_boolean_decision(trainer.should_stop, all=False)
         self._signals.deferred = True
         self._save(trainer)
         self._signals.deferred = False

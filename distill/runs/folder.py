@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from distill.files.checkpoint import newest
-from distill.files.store import locked
+from distill.files.store import locked, remove_unfinished
 from distill.runs.process import rank
 
 RUN_DIR_VARIABLE = "DISTILL_RUN_DIR"
@@ -16,6 +16,8 @@ PROCESSES_VARIABLES = ("WORLD_SIZE", "SLURM_NTASKS")
 """Say how many there are, where torchrun or srun has started them."""
 CONFIG = "config.yaml"
 """Of a run, everything resolved."""
+OF_ONE_RUN = ("checkpoints", "play", "best")
+"""Folders in a run's that no other run writes into."""
 LOCK = "lock"
 LAST = "last"
 """As a checkpoint's path, the newest whole one of the run."""
@@ -55,6 +57,8 @@ def alone_in(folder: Path) -> Iterator[None]:
     if lock is None:
         raise ValueError(f"another process runs in {folder}; wait for it, or give another run_dir")
     with lock:
+        for part in (folder, *(folder / name for name in OF_ONE_RUN)):
+            remove_unfinished(part)
         yield
 
 
@@ -107,5 +111,6 @@ def _named(folder: Path, resuming: bool) -> Path:
         raise ValueError(f"run_dir {folder} is a file; give a new folder")
     folder.mkdir(parents=True, exist_ok=True)
     if _holds_anything(folder) and not resuming:
-        raise ValueError(f"run_dir {folder} is not empty; give a new folder, or resume with --resume {folder}")
+        resume = f", or resume with --resume {folder}" if (folder / CONFIG).is_file() else ""
+        raise ValueError(f"run_dir {folder} is not empty; give a new folder{resume}")
     return folder

@@ -70,7 +70,8 @@ class Run:
 
     def start(self, environment: dict[str, str]) -> None:
         """Begin; Ctrl-C at the terminal does not reach it."""
-        with self.log.open("wb") as log:
+        with self.log.open("ab") as log:  # what was said before stays: a run that goes on may have failed before
+            self._read = log.tell()
             self._process = subprocess.Popen(
                 self.command,
                 stdin=subprocess.DEVNULL,

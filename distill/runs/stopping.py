@@ -1,11 +1,11 @@
-"""Ctrl-C and SIGTERM: a run ends what must not be cut in two, and then stops."""
+"""Ctrl-C, SIGTERM and a closed terminal: a run ends what must not be cut in two, and then stops."""
 
 import signal
 import threading
 from types import FrameType, TracebackType
 from typing import Any
 
-INTERRUPTING = (signal.SIGINT, signal.SIGTERM)
+INTERRUPTING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Stopped(BaseException):
@@ -25,7 +25,7 @@ class Signals:
     """While it is entered, a signal raises `Stopped`: at once, or where it is deferred, when that ends.
 
     What has been asked once is not asked again: who is stopping does not stop because of a second signal. A signal that
-    was ignored before, as Ctrl-C is in a script's background, stays ignored.
+    was ignored before, as Ctrl-C is in a script's background and a closed terminal by nohup, stays ignored.
     """
 
     def __init__(self) -> None:

@@ -91,7 +91,8 @@ def read_sweep(path: Path) -> Sweep:
         raise ValueError(f"{path}: method is {method}; it must be {_one_of(METHODS)}")
     if run_cap is not None and (not isinstance(run_cap, int) or run_cap < 1):
         raise ValueError(f"{path}: run_cap is {run_cap}; it must be 1 or more")
-    command = [str(part) for part in content.get("command") or []]
+    command = content.get("command")
+    command = [str(part) for part in command] if isinstance(command, list) else []
     options = command[len(COMMAND) :]
     macros = [part for part in options if part.startswith("${") and part.endswith("}")]
     if tuple(command[: len(COMMAND)]) != COMMAND or macros != ["${args}"]:
@@ -101,7 +102,10 @@ def read_sweep(path: Path) -> Sweep:
         raise ValueError(f"{path}: parameters are missing; name one at least")
     for name, of in parameters.items():
         _check(path, name, of, method)
-    return Sweep(str(content.get("name") or path.stem), method, parameters, tuple(options), run_cap, content)
+    name = str(content.get("name") or path.stem)
+    if Path(name).name != name:
+        raise ValueError(f"{path}: name is {name}; it becomes a folder's, so it must have no slash")
+    return Sweep(name, method, parameters, tuple(options), run_cap, content)
 
 
 class Points:
@@ -196,17 +200,29 @@ def _check(path: Path, name: str, of: Any, method: str) -> None:
         raise ValueError(f"{path}: {name} must have {' and '.join(needed)}")
     if "min" in needed:
         low, high = of["min"], of["max"]
-        if not (isinstance(low, int | float) and isinstance(high, int | float) and low <= high):
-            raise ValueError(f"{path}: {name} has min {low} and max {high}; they must be numbers in this order")
+        numbers, called = (int, "integers") if kind == "int_uniform" else (int | float, "numbers")
+        if not (_is_number(low, numbers) and _is_number(high, numbers) and low <= high):
+            raise ValueError(f"{path}: {name} has min {low} and max {high}; they must be {called} in this order")
         if kind == "log_uniform_values" and low <= 0:
             raise ValueError(f"{path}: {name} has min {low}; for {kind} it must be above 0")
+    if kind == "normal" and not all(_is_number(of.get(key, 1), int | float) for key in ("mu", "sigma")):
+        raise ValueError(f"{path}: {name} has mu {of.get('mu')} and sigma {of.get('sigma')}; they must be numbers")
     if method == "grid" and kind not in DISTRIBUTIONS[:3]:
         raise ValueError(
             f"{path}: {name} has endlessly many values; a grid needs values, or min and max that are integers"
         )
     shares = of.get("probabilities")
-    if shares is not None and (len(shares) != len(of.get("values", ())) or not math.isclose(sum(shares), 1)):
+    if shares is not None and not (
+        isinstance(shares, list)
+        and len(shares) == len(of.get("values", ()))
+        and all(_is_number(share, int | float) and share >= 0 for share in shares)
+        and math.isclose(sum(shares), 1)
+    ):
         raise ValueError(f"{path}: {name} must have a probability for each of its values, 1 together")
+
+
+def _is_number(value: Any, kinds: Any) -> bool:
+    return isinstance(value, kinds) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _distribution(of: Mapping[str, Any]) -> str:

@@ -137,10 +137,15 @@ def _report(what: Sweep, points: Sequence[Point], folder: Path) -> None:
 
 
 def _scores_in(run: Path) -> dict[str, Any] | None:
+    file = run / "scores.json"
+    return _read(file) if file.is_file() else None
+
+
+def _read(file: Path) -> dict[str, Any]:
     try:
-        return json.loads((run / "scores.json").read_text())
-    except FileNotFoundError:
-        return None
+        return dict(json.loads(file.read_text()))
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{file} is damaged ({error}); remove it to have it made again") from error
 
 
 def _begun(folder: Path, made_as: Mapping[str, Any]) -> list[Point]:
@@ -149,10 +154,12 @@ def _begun(folder: Path, made_as: Mapping[str, Any]) -> list[Point]:
     if not index.is_file():
         write_atomically(index, _packed({**made_as, "points": []}))
         return []
-    found = json.loads(index.read_text())
+    found = _read(index)
     for name, value in json.loads(_packed(made_as)).items():
         if found.get(name) != value:
             raise ValueError(f"{folder} was begun with another {name}; give this sweep a new folder")
+    if not isinstance(found.get("points"), list):
+        raise ValueError(f"{index} is damaged (it has no points); give this sweep a new folder")
     return found["points"]
 
 

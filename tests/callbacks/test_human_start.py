@@ -6,14 +6,17 @@ import subprocess
 import sys
 from dataclasses import replace
 
+import lightning as L
 import pytest
 import torch
 
 from callbacks.human_start import HumanStartEvaluation
 from distill.cli import main
+from distill.data import ReplayDataModule
 from distill.evaluation import Episodes, score_episodes
 from distill.rollout import greedy_in
 from distill.starts import Starts
+from distill.student import StudentModule
 from distill.weights import load_network
 
 
@@ -59,6 +62,37 @@ def test_it_waits_for_its_hours(starts, workdir):
     assert [row["step"] for row in metrics(workdir / "run") if row["val/human_start_score"]] == ["32", "48"]
 
 
+def test_whatever_ends_the_run_the_last_hour_is_scored(starts, workdir):
+    """Where a callback ends the run, the hour that turns out to be the last is scored, too."""
+    ending = [
+        "--trainer.callbacks+=lightning.pytorch.callbacks.EarlyStopping",
+        "--trainer.callbacks.monitor=train/loss",
+    ]
+    ending += ["--trainer.callbacks.stopping_threshold=1e9", "--trainer.callbacks.check_on_train_epoch_end=true"]
+    more = ["--trainer.callbacks+=callbacks.human_start.HumanStartEvaluation", "--trainer.callbacks.every_hours=2"]
+    more += [f"--trainer.callbacks.starts={starts}", "--trainer.callbacks.max_frames=700"]
+    run("run", "--trainer.max_epochs=3", *ending, *more)
+    assert [row["step"] for row in metrics(workdir / "run") if row["val/human_start_score"]] == ["16"]
+
+
+def test_each_teacher_is_scored_once(starts, make_teacher):
+    """The share is of the teacher that labels now, which is scored when it is first met."""
+    callback = HumanStartEvaluation(starts, max_frames=700)
+    first, second = (load_network(make_teacher("pong", seed=seed))[0] for seed in (0, 1))
+    scored, logged = [], []
+    callback.score = lambda network, trainer, device: scored.append(network) or float(len(scored))
+    data = ReplayDataModule("pong", first)
+    module = StudentModule("pong")
+    module.log = lambda name, value: logged.append(value)
+    trainer = L.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
+    trainer.datamodule = data
+    for teacher in (first, first, second):
+        data.teachers["pong"] = teacher
+        callback.on_train_epoch_end(trainer, module)
+    assert scored == [module.network, first, module.network, module.network, second]
+    assert logged == [1.0, 1 / 2, 3.0, 3 / 2, 4.0, 4 / 5]
+
+
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
@@ -96,7 +130,6 @@ def test_a_teacher_that_learns_is_scored_too(starts, workdir):
     main(["fit", *config, *args, "--trainer.callbacks.max_frames=700", "--trainer.max_epochs=1"])
     (row,) = (row for row in metrics(workdir / "run") if row["val/human_start_score"])
     assert "val/human_start_ratio" not in row
-    assert HumanStartEvaluation(starts).teacher_score is None
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import lightning as L
 import pytest
 import torch
+from same import same_weights
 
 from callbacks.online_swap import OnlineSwap
 from distill.best import BestNetworks, rounded
@@ -47,10 +48,6 @@ def distil(tmp_path, small, hours=4, callbacks=(), ckpt_path=None, **how):
     student, data, swap = StudentModule("pong"), ReplayDataModule("pong", run, **small), OnlineSwap(run, **how)
     trainer = fit(student, data, hours=hours, callbacks=[swap, *callbacks], ckpt_path=ckpt_path)
     return student, data, swap, trainer
-
-
-def same(one, other) -> bool:
-    return all(torch.equal(weights, other.state_dict()[name]) for name, weights in one.state_dict().items())
 
 
 def test_the_order_of_events(teacher, tmp_path, small, monkeypatch):
@@ -109,7 +106,7 @@ def test_killed_and_resumed_it_ends_in_the_same_bits(teacher, tmp_path, small, f
     trainer.save_checkpoint(tmp_path / "two.ckpt")
     again, _, resumed, _ = distil(tmp_path, small, former=former, ckpt_path=tmp_path / "two.ckpt")
     assert resumed.swaps == swaps.swaps
-    assert same(whole, again)
+    assert same_weights(whole, again)
 
 
 def test_side_by_side_is_one_after_the_other(teacher, tmp_path, small, capsys):
@@ -134,7 +131,7 @@ def test_side_by_side_is_one_after_the_other(teacher, tmp_path, small, capsys):
     assert "waiting for the teacher, which is at hour 0 of 1" in capsys.readouterr().err
     after, _, second, _ = distil(tmp_path, {**small, "store": str(tmp_path / "other")})
     assert first.swaps == second.swaps
-    assert same(beside, after)
+    assert same_weights(beside, after)
 
 
 def test_no_hour_is_played_ahead(teacher, tmp_path, small):
@@ -142,7 +139,7 @@ def test_no_hour_is_played_ahead(teacher, tmp_path, small):
     teacher.learn(0, 1, 2, 3, 4)
     ahead, _, _, _ = distil(tmp_path, {**small, "overlap": True})
     plain, _, _, _ = distil(tmp_path, {**small, "overlap": False, "store": str(tmp_path / "other")})
-    assert same(ahead, plain)
+    assert same_weights(ahead, plain)
 
 
 def test_another_folder_than_the_datas_is_refused(teacher, tmp_path, small, capsys):

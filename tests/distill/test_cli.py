@@ -4,6 +4,7 @@ import csv
 import errno
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ from distill.cli import GROUPS, main
 from distill.commands import COMMANDS, divide
 from distill.files.checkpoint import newest
 from distill.runs.folder import alone_in
+from distill.scores import compare
 from distill.weights import load_network
 
 SMALL = ["--config", "conf/compress.yaml", "--config", "conf/debug.yaml", "--model.network", "net3"]
@@ -54,8 +56,9 @@ def test_a_run_leaves_its_folder(fit, workdir, capsys):
     scores = json.loads((folder / "scores.json").read_text())
     for name in ("teacher", "student"):
         assert {"mean", "interval95", "episodes", "parameters"} <= set(scores[name])
-    random, teacher, mean = -20.7, scores["teacher"]["mean"], scores["student"]["mean"]
-    assert scores["random_adjusted_ratio"] == pytest.approx((mean - random) / (teacher - random))
+    assert scores["random"] > -20.7  # which is of whole episodes
+    shares = compare(scores["student"]["mean"], scores["teacher"]["mean"], scores["random"])
+    assert {name: scores[name] for name in shares} == shares
 
 
 def test_runs_are_numbered_and_named_folders_are_not_reused(fit, workdir, capsys):
@@ -82,8 +85,10 @@ def test_validate_scores_a_checkpoint_without_being_told_its_config(fit, workdir
 
 def test_a_run_goes_on_from_its_checkpoint(fit, workdir, capsys):
     """`--resume` needs no config and ends as the run that was never stopped: in weights and in metrics."""
-    fit("--run_dir", "whole", "--trainer.max_epochs", "3")
-    fit("--run_dir", "parts", "--trainer.max_epochs", "2")
+    watching = ["--trainer.callbacks+=lightning.pytorch.callbacks.EarlyStopping", "--trainer.callbacks.patience=99"]
+    watching += ["--trainer.callbacks.monitor=train/agreement", "--trainer.callbacks.check_on_train_epoch_end=true"]
+    fit("--run_dir", "whole", "--trainer.max_epochs", "3", *watching)
+    fit("--run_dir", "parts", "--trainer.max_epochs", "2", *watching)
     damaged = workdir / "parts" / "checkpoints" / "last.ckpt"  # the one before is of the hour's last update
     damaged.write_bytes(damaged.read_bytes()[:-1])
     main(["fit", "--resume", "parts", "--trainer.max_epochs", "3"])
@@ -95,12 +100,39 @@ def test_a_run_goes_on_from_its_checkpoint(fit, workdir, capsys):
     texts = [(workdir / run / "metrics.csv").read_text() for run in ("whole", "parts")]
     tables = [list(csv.DictReader(text.splitlines())) for text in texts]
     assert len(tables[0]) > 6
-    for name in ("step", "train/loss", "val/score"):
+    for name in ("step", "train/loss", "train/agreement", "val/score"):
         assert [row[name] for row in tables[0]] == [row[name] for row in tables[1]]
-    with pytest.raises(SystemExit) as stop:
-        main(["fit", "--resume", "parts", "--trainer.max_epochs", "1"])
-    assert stop.value.code == 2
-    assert "max_epochs=1" in capsys.readouterr().err.splitlines()[-1]
+    config = (workdir / "parts" / "config.yaml").read_bytes()
+    for option, value, reason in (
+        ("--trainer.max_epochs", "1", "max_epochs=1"),
+        ("--model.network", "net2", "last.ckpt is of network net3; here it is net2"),
+        ("--data.game", "qbert", "last.ckpt is of game pong; here it is qbert"),
+    ):
+        teacher = ["--data.teacher", "qbert"] if value == "qbert" else []
+        with pytest.raises(SystemExit) as stop:
+            main(["fit", "--resume", "parts", option, value, *teacher])
+        assert stop.value.code == 2
+        assert reason in capsys.readouterr().err.splitlines()[-1]
+        assert (workdir / "parts" / "config.yaml").read_bytes() == config
+
+
+def test_a_run_that_goes_on_needs_no_more_what_it_began_with(fit, workdir):
+    """The file of `pretrained` may go, once there is a checkpoint; the config still names it."""
+    fit("--run_dir", "first", "--trainer.max_epochs", "1")
+    begin = (workdir / "first" / "student.safetensors").rename(workdir / "begin.safetensors")
+    fit("--run_dir", "second", "--trainer.max_epochs", "1", "--model.pretrained", str(begin))
+    begin.unlink()
+    main(["fit", "--resume", "second", "--trainer.max_epochs", "2"])
+    assert load_network("second/student.safetensors")[1]["trained"]["hours"] == 2
+    config = yaml.safe_load((workdir / "second" / "config.yaml").read_text())
+    assert config["model"]["init_args"]["pretrained"] == str(begin)
+
+
+def test_a_student_that_nobody_scored_is_scored_at_the_end(fit, workdir):
+    """Without evaluations in between there is still a student, and its score."""
+    fit("--run_dir", "run", "--trainer.limit_val_batches", "0")
+    assert json.loads((workdir / "run" / "scores.json").read_text())["student"]["episodes"] == 4
+    assert (workdir / "run" / "student.safetensors").is_file()
 
 
 def test_a_users_file_brings_a_loss(fit, workdir, monkeypatch):
@@ -111,6 +143,7 @@ def test_a_users_file_brings_a_loss(fit, workdir, monkeypatch):
         "    def __init__(self, scale: float = 1.0, **kwargs):\n"
         "        super().__init__(**kwargs)\n"
         "        self.scale = scale\n"
+        "        self.kind = 'values'\n"
         "    def loss(self, batch):\n"
         "        return 1234.5 * self.scale + 0 * super().loss(batch)\n"
     )
@@ -119,6 +152,8 @@ def test_a_users_file_brings_a_loss(fit, workdir, monkeypatch):
     fit("--model", "my_file.MyStudent", "--model.scale", "2")
     with (workdir / "runs" / "compress" / "0" / "metrics.csv").open() as file:
         assert {float(row["train/loss"]) for row in csv.DictReader(file) if row["train/loss"]} == {2469.0}
+    for file in ("student.safetensors", "checkpoints/last.ckpt"):
+        assert load_network(f"runs/compress/0/{file}")[1]["kind"] == "values"
 
 
 def test_the_page_of_help_fits_a_screen_and_names_every_command(capsys):
@@ -180,6 +215,14 @@ def test_a_config_goes_by_its_name(tmp_path, monkeypatch, capsys):
     assert resolved(capsys, "--config", "compress", "--config=debug")["data"]["init_args"]["hour_steps"] == 240
 
 
+def test_games_without_teachers_stay_so_in_the_config(workdir, capsys):
+    """What a run of several games writes of itself names no teacher where there is none, and is read again."""
+    config = resolved(capsys, "--config", "conf/multi_dqn.yaml")
+    assert config["data"]["init_args"]["game"] == {"freeway": None, "pong": None, "qbert": None}
+    (workdir / "again.yaml").write_text(yaml.safe_dump(config))
+    assert resolved(capsys, "--config", "again.yaml") == config
+
+
 def test_interpolation_follows_the_command_line(workdir, capsys):
     """`${...}` in a config takes the value that the command line gave, and a printed config gives itself again."""
     (workdir / "mine.yaml").write_text("model: {init_args: {temperature: '${data.init_args.epsilon}'}}\n")
@@ -207,6 +250,11 @@ def test_interpolation_follows_the_command_line(workdir, capsys):
         (["--data.hour_steps", "0"], "it must be 1 or more"),
         (["--data.memory_hours", "1e-6"], "leaves 0 steps of each environment in the memory"),
         (["--trainer.max_steps", "7"], "trainer.max_steps is 7; it must be -1"),
+        (["--trainer.limit_val_batches", "0.5"], "limit_val_batches is 0.5; it must be 1.0, all games, or 0, none"),
+        (["--trainer.gradient_clip_val", "0.5"], "gradient_clip_val is 0.5; it must be null"),
+        (["--trainer.accumulate_grad_batches", "2"], "accumulate_grad_batches is 2; it must be 1"),
+        (["--data.game", "{pong: 5}"], "the teacher of pong is 5; it must be a name or a file, or null"),
+        (["--data.max_frames", "3000000000"], "max_frames is 3000000000; it must be between 1 and 1080000"),
         (["--trainer.precision", "bf16-true"], "allowed are 32-true, bf16-mixed, 16-mixed"),
         (["--seed_everything=-4"], "it must be between 0 and"),
         (["--model", "nowhere.Mine"], "'nowhere.Mine' is not allowed in a config"),
@@ -290,11 +338,18 @@ def test_one_process_writes_into_a_folder(fit, workdir, capsys):
     assert [path.name for path in (workdir / "other").iterdir()] == ["lock"]
 
 
-def test_a_run_without_an_end_shows_its_hours(fit, workdir, monkeypatch):
-    """With `max_epochs` -1 the bar counts hours, of a total that nobody knows."""
+def test_a_run_without_an_end_shows_its_hours(fit, workdir, monkeypatch, capsys):
+    """With `max_epochs` -1 the bar counts hours, of a total that nobody knows, until a callback ends it."""
     monkeypatch.setenv("FORCE_COLOR", "1")  # as on a terminal
-    fit("--trainer.max_epochs=-1", "--trainer.max_time=00:00:00:00")
-    assert (workdir / "runs" / "compress" / "0" / "scores.json").is_file()
+    ending = [
+        "--trainer.callbacks+=lightning.pytorch.callbacks.EarlyStopping",
+        "--trainer.callbacks.monitor=train/loss",
+    ]
+    ending += ["--trainer.callbacks.stopping_threshold=1e9", "--trainer.callbacks.check_on_train_epoch_end=true"]
+    fit("--trainer.max_epochs=-1", *ending)
+    assert load_network("runs/compress/0/student.safetensors")[1]["trained"]["hours"] == 1
+    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", capsys.readouterr().err)
+    assert "hour 1.00" in shown
 
 
 def test_nothing_is_validated_without_weights(workdir, capsys):

@@ -1,6 +1,7 @@
 """The data module: refills, blocks, and what a run of both modules does, on real Pong."""
 
 import itertools
+from contextlib import nullcontext
 
 import lightning as L
 import pytest
@@ -205,6 +206,30 @@ def test_a_student_that_acts_goes_on_with_the_same_bits(make_teacher, small, tmp
     assert all(torch.equal(one, other) for one, other in zip(whole.parameters(), parts.parameters(), strict=True))
     names = [sorted(path.name for path in (tmp_path / store).glob("*.hour")) for store in ("whole", "parts")]
     assert names[0] == names[1]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_threads_are_given_back(make_teacher, small, monkeypatch, fails):
+    """PyTorch has its threads again when a run has ended, however it did."""
+    monkeypatch.setattr("distill.data.usable_cores", lambda: 4)
+    seen = []
+
+    class Looking(StudentModule):
+        def training_step(self, block):
+            seen.append(torch.get_num_threads())
+            if fails:
+                raise RuntimeError("broken off")
+            super().training_step(block)
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        with pytest.raises(RuntimeError, match="broken off") if fails else nullcontext():
+            fit(Looking("pong"), ReplayDataModule("pong", make_teacher("pong"), **small), hours=1)
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+    assert set(seen) == {2}
 
 
 def test_validation_scores_the_students_own_play(make_teacher, small):

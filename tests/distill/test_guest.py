@@ -80,7 +80,12 @@ def test_what_tells_teachers_apart():
     changed.weights.data[0, 0] += 1
     other = Brightness()
     other.dropout.p = 0.25
-    several = [Brightness(), changed, other, Brightness(sharpness=2.0), nn.Sequential(Brightness())]
+    buffered = [Brightness() for _ in range(2)]
+    for value, one in enumerate(buffered):
+        one.register_buffer("offset", torch.tensor(value), persistent=False)
+    line, relu = nn.Linear(3, 3), nn.ReLU()
+    shared = [nn.Sequential(*layers) for layers in ((line, relu), (line, relu, relu))]
+    several = [Brightness(), changed, other, Brightness(sharpness=2.0), nn.Sequential(Brightness()), *buffered, *shared]
     assert len({identity(one) for one in several}) == len(several)
     assert identity(brightest) != identity(brightest)
     one, another = (lambda seen: brightest(seen) for _ in range(2))

@@ -4,11 +4,11 @@ import itertools
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import fields
 
 import numpy as np
 import pytest
 import torch
+from same import same_steps
 
 from distill.atari import Atari
 from distill.networks import build
@@ -164,10 +164,6 @@ def test_an_idle_environment_plays_no_episode():
     assert not np.any(idle)
 
 
-def same(one: Steps, other: Steps) -> bool:
-    return all(np.array_equal(getattr(one, field.name), getattr(other, field.name)) for field in fields(Steps))
-
-
 @pytest.mark.parametrize("game", ["pong", "freeway", "breakout"])
 def test_play_goes_on_where_it_was_broken_off(game):
     """Environments that are brought to where play stood play on as the old ones do, wherever it was broken off."""
@@ -179,7 +175,7 @@ def test_play_goes_on_where_it_was_broken_off(game):
     for length in pieces:
         broken = play(policy, rebuilt, episodes(), fixed(0.5), position, packs=True)
         steps = collect(broken, length, rebuilt)
-        assert same(steps, collect(whole, length, games))
+        assert same_steps(steps, collect(whole, length, games))
         position = position.after(steps)
     assert position.begun > 6
 

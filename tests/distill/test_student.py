@@ -2,11 +2,12 @@
 
 import pytest
 import torch
+from torch import nn
 from torch.testing import assert_close
 
 from distill.losses import gap_loss, kl_loss, mse_loss, nll_loss
 from distill.networks import build
-from distill.replay import Minibatch
+from distill.replay import Block, Minibatch
 from distill.student import StudentModule
 from distill.weights import load_network, save_network
 
@@ -70,6 +71,55 @@ def test_a_student_begins_with_the_weights_of_a_file(tmp_path, make_teacher):
             several.for_game(game).parameters(), begun.network.for_game(game).parameters(), strict=True
         ):
             assert torch.equal(one, other)
+
+
+def test_a_network_of_ones_own_may_be_lazy_and_have_arguments():
+    """A layer that learns its size at the first call learns; what the network needs of its class is set before."""
+
+    class Lazy(StudentModule):
+        def __init__(self, width: int = 7, **kwargs):
+            self.width = width
+            super().__init__(**kwargs)
+
+        def make_network(self, num_actions):
+            layers = nn.Flatten(), nn.LazyLinear(self.width), nn.Linear(self.width, num_actions)
+            return nn.Sequential(Halves(), *layers)
+
+    class Halves(nn.Module):
+        def forward(self, observations):
+            return observations.float() / 2
+
+    student = Lazy(game="pong", width=5)
+    student(torch.ones(2, 4, 84, 84, dtype=torch.uint8)).sum().backward()
+    assert [tuple(weight.grad.shape) for weight in student.parameters()] == [(5, 4 * 84 * 84), (5,), (6, 5), (6,)]
+
+
+def test_agreement_is_without_dropout(batch):
+    """What a student does is measured as it would act; it learns with dropout all the same."""
+
+    class Dropping(StudentModule):
+        modes = ()
+
+        def make_network(self, num_actions):
+            owner = self
+
+            class Watched(nn.Module):
+                def __init__(self):
+                    super().__init__()
+                    self.out = nn.Linear(1, num_actions)
+
+                def forward(self, observations):
+                    owner.modes += (self.training,)
+                    return self.out(observations.float().mean(dim=(1, 2, 3))[:, None])
+
+            return Watched()
+
+    student = Dropping("pong").train()
+    student.modes = ()
+    student.update = lambda block: student.loss(batch).mean()
+    student.log_block = lambda **metrics: None
+    student.training_step(Block({"pong": batch}, ("pong",), len(batch)))
+    assert student.modes == (False, True)
 
 
 @pytest.mark.parametrize(

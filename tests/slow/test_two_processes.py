@@ -92,6 +92,21 @@ def test_two_processes_are_one_run(workdir, capsys):
     assert_equal_students("whole", "parts")
 
 
+def test_where_one_stops_all_stop(workdir, monkeypatch):
+    """A callback that ends the run in one process only ends it in all, after the same hour."""
+    code = """
+import lightning as L
+
+class Second(L.Callback):
+    def on_train_epoch_end(self, trainer, student):
+        trainer.should_stop = trainer.should_stop or (trainer.global_rank == 1 and trainer.current_epoch == 1)
+"""
+    Path("stopping.py").write_text(code)
+    monkeypatch.syspath_prepend(workdir)
+    assert both([*ARGS, "--run_dir", "run", "--trainer.callbacks+=stopping.Second"]) == [0, 0], logs()
+    assert load_network("run/student.safetensors")[1]["trained"]["hours"] == 2
+
+
 def test_torchrun_starts_and_stops_them(workdir):
     """By torchrun itself, too: stopped and resumed, it ends with the same student."""
     assert torchrun(*ARGS, "--run_dir", "whole").wait() == 0, Path("torchrun.log").read_text()

@@ -2,6 +2,7 @@
 
 import contextlib
 import multiprocessing
+import os
 import resource
 import time
 from pathlib import Path
@@ -51,6 +52,29 @@ def test_one_flipped_bit_is_noticed(open_store, capsys, place):
     assert store.get("a", lambda: b"anew") == b"anew"
     assert f"{store.path('a')} is damaged" in capsys.readouterr().err
     assert store.get("a", never) == b"anew"
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path, open_store):
+    """Before a file is read or made, what was left of it under another name goes; that of others stays."""
+    for name in (".a.hour.x1y2z3.part", ".b.hour.x1y2z3.part"):
+        (tmp_path / name).touch()
+    open_store().get("a", lambda: CONTENT)
+    assert [path.name for path in tmp_path.glob(".*.part")] == [".b.hour.x1y2z3.part"]
+
+
+def test_links_and_pipes_stay_what_they_are(tmp_path):
+    """A link's target is replaced, not the link; a pipe is written into; a folder is refused."""
+    (tmp_path / "link").symlink_to(tmp_path / "target")
+    write_atomically(tmp_path / "link", b"new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "target").read_bytes() == b"new"
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    write_atomically(tmp_path / "pipe", b"new")
+    assert os.read(reader, 10) == b"new"
+    os.close(reader)
+    with pytest.raises(IsADirectoryError):
+        write_atomically(tmp_path, b"new")
 
 
 @pytest.mark.parametrize("length", [0, 1, 31, 32, 600, 1031])

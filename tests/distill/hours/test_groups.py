@@ -1,10 +1,11 @@
 """Environments in groups play what they would play in step."""
 
 import time
-from dataclasses import fields
+from collections.abc import Callable
 
 import numpy as np
 import pytest
+from same import same_steps
 
 from distill.hours.groups import Groups
 from distill.replay import Steps
@@ -42,16 +43,12 @@ def hours():
         groups.close()
 
 
-def same(one: Steps, other: Steps) -> bool:
-    return all(np.array_equal(getattr(one, field.name), getattr(other, field.name)) for field in fields(Steps))
-
-
 @pytest.mark.parametrize("count", [2, 3, 5, 9])
 def test_groups_play_what_all_play_in_step(hours, count):
     """Each environment plays the same episodes, explores as often, and sees the same, whatever its group is."""
     together = hours(1)
     assert sum(steps.ended.sum() for steps in together) > 30
-    assert all(same(*pair) for pair in zip(hours(count), together, strict=True))
+    assert all(same_steps(*pair) for pair in zip(hours(count), together, strict=True))
 
 
 def test_a_slow_group_changes_nothing(hours):
@@ -63,21 +60,25 @@ def test_a_slow_group_changes_nothing(hours):
         time.sleep(0.02 * (len(observations) == 2 and asked[2] % 7 == 0))
         return counting(observations)
 
-    assert all(same(*pair) for pair in zip(hours(2, slow), hours(1), strict=True))
+    assert all(same_steps(*pair) for pair in zip(hours(2, slow), hours(1), strict=True))
 
 
 def test_groups_begin_anywhere(hours):
     """Groups that are brought to where others stood go on as those do."""
-    assert all(same(*pair) for pair in zip(hours(2, begin_at=2), hours(1), strict=True))
+    assert all(same_steps(*pair) for pair in zip(hours(2, begin_at=2), hours(1), strict=True))
 
 
 def test_one_groups_failure_is_everyones(hours):
-    """Where one group fails the others end, and what it failed with is what is said."""
+    """Where one group fails the others end, and what it failed with is what is said, whichever group it is."""
 
-    def failing(observations: np.ndarray) -> np.ndarray:
-        if len(observations) == 2:
-            raise RuntimeError("the policy of the first group")
-        return counting(observations)
+    def failing(size: int) -> Callable[[np.ndarray], np.ndarray]:
+        def policy(observations: np.ndarray) -> np.ndarray:
+            if len(observations) == size:
+                raise RuntimeError(f"the policy of {size}")
+            return counting(observations)
 
-    with pytest.raises(RuntimeError, match="the policy of the first group"):
-        hours(2, failing)
+        return policy
+
+    for size in (2, 3):
+        with pytest.raises(RuntimeError, match=f"the policy of {size}"):
+            hours(2, failing(size))

@@ -5,6 +5,7 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 import torch
+from same import same_steps
 
 from distill.files.store import Store
 from distill.hours.hour import Gone, Hour
@@ -33,19 +34,17 @@ def recording(tmp_path):
         seed: int = 0,
         overlap: bool = False,
         student: int | None = None,
+        num_groups: int = 1,
     ) -> Recording:
         who = {"teacher": teacher(seed), "student": None if student is None else teacher(student)}
+        many = {"num_threads": num_groups, "num_groups": num_groups}
         store = Store(tmp_path / folder)
-        made.append(Recording(rules, **who, store=store, keep_hours=2, overlap=overlap, num_threads=1))
+        made.append(Recording(rules, **who, store=store, keep_hours=2, overlap=overlap, **many))
         return made[-1]
 
     yield make
     for one in made:
         one.close()
-
-
-def same(one: Steps, other: Steps) -> bool:
-    return all(np.array_equal(getattr(one, field.name), getattr(other, field.name)) for field in fields(Steps))
 
 
 def episodes_of(steps: Steps) -> np.ndarray:
@@ -67,7 +66,7 @@ def test_an_hour_file_gives_back_every_bit(recording):
     steps = recording().hour(0)
     position = Unfinished.fresh(4).after(steps)
     again = Hour.from_bytes(Hour(steps, position).to_bytes({"game": "breakout"}))
-    assert same(again.steps, steps)
+    assert same_steps(again.steps, steps)
     assert all(getattr(again.steps, field.name).dtype == getattr(steps, field.name).dtype for field in fields(Steps))
     assert again.position.begun == position.begun
     assert again.position.numbers.tolist() == position.numbers.tolist()
@@ -80,21 +79,24 @@ def test_hours_are_played_once(recording):
     """A second recording of the same teacher by the same rules plays nothing and gives the same."""
     first, second = recording(), recording()
     hours = [first.hour(hour) for hour in range(3)]
-    assert all(same(second.hour(hour), hours[hour]) for hour in range(3))
+    assert all(same_steps(second.hour(hour), hours[hour]) for hour in range(3))
     assert (first.played_hours, second.played_hours) == (3, 0)
 
 
 def test_playing_ahead_changes_nothing(recording, tmp_path):
-    """With overlap, without, and with a new process for each hour, the files are the same, byte for byte."""
+    """With overlap, without, in groups, and with a new process for each hour, the files are the same, byte for byte."""
     ahead, stepwise = recording("ahead", overlap=True), recording("stepwise")
+    grouped = recording("grouped", overlap=True, num_groups=2)
     for hour in range(3):
-        ahead.hour(hour)
-        if hour < 2:
-            ahead.play_ahead(hour + 1)
+        for one in (ahead, grouped):
+            one.hour(hour)
+            if hour < 2:
+                one.play_ahead(hour + 1)
         stepwise.hour(hour)
         recording("restarted").hour(hour)
     assert len(files(tmp_path / "ahead")) == 3
     assert files(tmp_path / "ahead") == files(tmp_path / "stepwise") == files(tmp_path / "restarted")
+    assert files(tmp_path / "grouped") == files(tmp_path / "ahead")
 
 
 @pytest.mark.parametrize(("overlap", "played"), [(True, 2), (False, 1)])
@@ -154,6 +156,9 @@ def test_the_newest_hours_are_held(recording):
     for hour in range(4):
         one.hour(hour)
     assert set(one.store._held) == {one.name(2), one.name(3)}
+    late = recording("elsewhere")
+    late.hour(3)  # plays all before it
+    assert set(late.store._held) == {late.name(2), late.name(3)}
 
 
 def test_closing_stops_play(recording):
@@ -196,11 +201,11 @@ def test_the_students_weights_are_part_of_the_name(recording):
     """Hours in which another student acted are others; who goes on with the same finds them again."""
     one, other = recording(rules=MIXED, student=1), recording(rules=MIXED, student=2)
     played = [one.hour(hour) for hour in range(2)]
-    assert not same(other.hour(0), played[0])
+    assert not same_steps(other.hour(0), played[0])
     assert other.name(0) != one.name(0)
     again = recording(rules=MIXED, student=3)
     again.student_digests |= one.student_digests
-    assert all(same(again.hour(hour), played[hour]) for hour in range(2))
+    assert all(same_steps(again.hour(hour), played[hour]) for hour in range(2))
     assert again.played_hours == 0
     one.store.path(one.name(1)).unlink()
     late = recording(rules=MIXED, student=3)

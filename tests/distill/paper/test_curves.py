@@ -105,7 +105,7 @@ def test_mistakes(pair, workdir, capsys):
     (student / "config.yaml").write_text(yaml.safe_dump(config))
     assert "is a student of qbert" in refused(capsys, pair)
     (student / "config.yaml").write_text("a: [")
-    assert "is no run's config" in refused(capsys, pair)
+    assert "is no run's config" in refused(capsys, student)
     assert not (workdir / "report").exists()
 
 

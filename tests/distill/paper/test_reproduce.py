@@ -29,6 +29,10 @@ TINY = [
 ]
 
 
+HOURS = 12
+"""Of the run that is interrupted."""
+
+
 def listed(capsys, *args: str) -> dict[str, str]:
     """The cells that a dry run prints, and what it says of them."""
     main(["reproduce", *args, "--dry_run"])
@@ -102,12 +106,11 @@ def test_what_has_ended_is_not_run_again(ended_but_one, workdir, capsys):
     (ended_but_one / "checkpoints").mkdir(parents=True)
     command = ["reproduce", "table1", "--hours", "2", *TINY]
     with pytest.raises(SystemExit) as stop:
-        main([*command, "--fit.model.decay", "2"])
+        main([*command, "--store", "conf/debug.yaml"])
     assert stop.value.code == 1
     err = capsys.readouterr().err
     assert "1 of 9 runs failed" in err
-    assert "decay is 2.0; it must be between 0 and 0.9999" in err
-    assert "teachers" not in err
+    assert "conf/debug.yaml" in err
     main(command)
     out, err = capsys.readouterr()
     assert err.count("has ended before") == 8
@@ -120,7 +123,37 @@ def test_what_has_ended_is_not_run_again(ended_but_one, workdir, capsys):
         (row,) = (row for row in csv.DictReader(file) if row["runs"])
     assert row["runs"].endswith(f"/{ended_but_one.name}")
     assert (row["student"], row["hours"], row["episodes_a_seed"]) == ("net5", "2", "1")
-    assert set(listed(capsys, "table1", "--hours", "2").values()) == {"has ended"}
+    assert set(listed(capsys, "table1", "--hours", "2", *TINY).values()) == {"has ended"}
+
+
+def test_what_other_options_made_is_not_taken_for_it(ended_but_one, workdir, capsys):
+    """A run that has begun belongs to its options; where it finds its teacher's play does not matter."""
+    command = ["reproduce", "table1", "--hours", "2", "--games", "[qbert]"]
+    main([*command, *TINY])
+    (workdir / "elsewhere").mkdir()
+    listed(capsys, *command[1:], *TINY, "--store", "elsewhere")
+    for others in (
+        [*command, *TINY, "--fit.model.decay", "0.5"],
+        [*command, "--hours", "3", "--run_dir", "runs/paper/hours2"],
+    ):
+        with pytest.raises(SystemExit) as stop:
+            main([*others, "--dry_run"])
+        assert stop.value.code == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert f"{ended_but_one.name} was begun with other options, --config one_game.yaml" in line
+
+
+def test_a_report_is_of_all_that_has_ended(write_run, workdir, capsys):
+    """Seeds that ended before are in the report of those that follow."""
+    folder = workdir / "runs" / "paper" / "hours5"
+    for seed in (0, 1):
+        write_run(folder / f"kl-net3-pong-seed{seed}", {"pong": (1.0 + seed, 2.0)}, network="net3", seed=seed)
+    for network in ("net1", "net2", "net4", "net5"):
+        write_run(folder / f"kl-{network}-pong-seed1", {"pong": (1.0, 2.0)}, network=network, seed=1)
+    main(["reproduce", "tableB1", "--games", "[pong]", "--seeds", "[1]"])
+    with (folder / "report" / "tableB1.csv").open() as file:
+        (row,) = (row for row in csv.DictReader(file) if (row["game"], row["student"]) == ("pong", "net3"))
+    assert row["seeds"] == "0 1"
 
 
 def began_and_ended(err: str) -> list[tuple[int, str]]:
@@ -168,9 +201,9 @@ def test_interrupted_it_says_how_to_go_on(workdir):
     """
     command = [sys.executable, "-m", "distill", "reproduce", "table2", "--hours", "3", *TINY[:2]]
     command += ["--fit.data.game", "{freeway: freeway, pong: pong}"]  # two of the table's games do
-    command += ["--fit.model.network", "multi3", "--fit.trainer.max_epochs"]
-    folder = workdir / "runs" / "paper" / "hours3" / f"kl-multi10-{len(shipped())}games-seed0"
-    with subprocess.Popen([*command, "1000"], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
+    command += ["--fit.model.network", "multi3", "--fit.trainer.max_epochs", str(HOURS)]
+    folder = workdir / "runs" / "paper" / "hours3" / "kl-multi10-10games-seed0"
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
         for line in process.stderr:
             if (folder / "checkpoints" / "last.ckpt").is_file() or "learn hour 3" in line:
                 break
@@ -185,7 +218,8 @@ def test_interrupted_it_says_how_to_go_on(workdir):
     begun = read_checkpoint(before)["epoch"] + 1  # hours; how many depends on the machine
     with (folder / "metrics.csv").open() as file:
         first = next(csv.DictReader(file))
-    again = subprocess.run([*command, str(begun + 1)], capture_output=True, text=True)
+    assert begun < HOURS
+    again = subprocess.run(command, capture_output=True, text=True)
     assert "--ckpt_path last" in again.stderr
     with (folder / "metrics.csv").open() as file:
         steps = [int(row["step"]) for row in csv.DictReader(file)]
@@ -208,6 +242,8 @@ def test_figure_5_is_a_config_of_online(workdir, capsys):
         (["--jobs", "0"], "jobs is 0"),
         (["--seeds", "[]"], "one at least"),
         (["--seeds", "[1, 1]"], "none twice"),
+        (["--seeds", "[-1]"], "seeds[0] is -1; it must be 0 or more"),
+        (["--fit.model.decay", "2"], "decay is 2.0; it must be between 0 and 0.9999"),
         (["tableX"], "'table1', 'tableB1', 'tableB2'"),
         (["--games", "[pongo]"], "games[0] 'pongo' is unknown; choose one of beam_rider, "),
         (["tableB2", "--games", "[pong]"], "tableB2 has no run of pong alone"),

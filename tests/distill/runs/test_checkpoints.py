@@ -5,7 +5,7 @@ import signal
 
 import lightning as L
 import pytest
-import torch
+from same import same_weights
 
 from distill.data import ReplayDataModule
 from distill.files.checkpoint import newest
@@ -72,10 +72,6 @@ def learn(tmp_path, small, make_teacher):
     return run
 
 
-def same(one, other) -> bool:
-    return all(torch.equal(weights, other.state_dict()[name]) for name, weights in one.state_dict().items())
-
-
 @pytest.mark.parametrize("what", ["one of students", "several students", "one teacher", "several teachers"])
 def test_stopped_anywhere_it_goes_on_with_the_same_bits(learn, what):
     """Asked to stop in the second block, while scoring, and in another hour's third, it ends as if it never was."""
@@ -85,7 +81,7 @@ def test_stopped_anywhere_it_goes_on_with_the_same_bits(learn, what):
             learn("parts", what, [Asking(at, while_scoring)])
         assert stop.value.code == 143
     parts = learn("parts", what)
-    assert same(whole, parts)
+    assert same_weights(whole, parts)
     assert whole.summaries == parts.summaries
 
 
@@ -114,4 +110,4 @@ def test_an_hour_is_never_cut_short(learn):
         whole = learn(f"whole {what}", what)
         ended = learn(f"parts {what}", what, [Ending()])
         assert ended.scored_updates == ended.trainer.global_step == 2 * 4 * BLOCKS
-        assert same(whole, learn(f"parts {what}", what))
+        assert same_weights(whole, learn(f"parts {what}", what))
