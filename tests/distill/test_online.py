@@ -51,7 +51,9 @@ def test_interrupted_it_leaves_nothing_running(workdir, how, code):
     """However it is asked to stop, it stops its runs, and each says how it goes on."""
     long = ["--teacher.trainer.max_epochs=1000", "--student.trainer.max_epochs=1000"]
     command = [sys.executable, "-m", "distill", "online", *SHORT, *long]
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which nohup has had ignored, and a child would ignore, too
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        signal.signal(signal.SIGHUP, before)
         for line in process.stderr:
             if re.match(r"student1 .* hour [1-9]", line):
                 break
