@@ -33,7 +33,7 @@ def shares_chart(layout: Layout, cells: Cells, games: Sequence[str]) -> Draw:
 
 def sizes_chart(cells: Cells, with_full: Cells) -> Draw:
     """Draw figure 3: shares of the points above random against shares of the parameters."""
-    by_game: dict[str, dict[float, Point]] = {}
+    by_game: dict[str, dict[float, Point]] = {name: {} for name in GAME_NAMES.values()}
     sizes: dict[str, list[float]] = {}
     for column, of in with_full.items():
         for game, cell in of.items():
@@ -53,9 +53,10 @@ def sizes_chart(cells: Cells, with_full: Cells) -> Draw:
     ticks = {100: "100", 25.3: "25", 6.7: "7", 3.7: "4", 1: "1", 0.3: "0.3"}
     low = min((size for of in sizes.values() for size in of), default=3) * 0.9
     return lines(
-        by_game,
+        {name: points for name, points in by_game.items() if points},
         mean,
         printed,
+        mean_name=f"mean of {len(games)}",
         title="Figure 3: smaller students, by KL",
         xlabel="% of the teacher's parameters",
         ticks={at: name for at, name in ticks.items() if at >= min(low, 3.5)},
@@ -64,7 +65,7 @@ def sizes_chart(cells: Cells, with_full: Cells) -> Draw:
 
 def temperatures_chart(layout: Layout, cells: Cells) -> Draw:
     """Draw shares of the points above random against the temperature."""
-    by_game: dict[str, dict[float, Point]] = {}
+    by_game: dict[str, dict[float, Point]] = {name: {} for name in GAME_NAMES.values()}
     for column, of in cells.items():
         for game, cell in of.items():
             if point := _point(cell):
@@ -72,9 +73,10 @@ def temperatures_chart(layout: Layout, cells: Cells) -> Draw:
     games = common_games(cells)
     means = {float(column): mean_of(of, games) for column, of in cells.items()}
     return lines(
-        by_game,
+        {name: points for name, points in by_game.items() if points},
         {at: Point(mean * 100) for at, mean in means.items() if mean and len(games) > 1},
         {},
+        mean_name=f"mean of {len(games)}",
         title=layout.title,
         xlabel="temperature of the teacher's softmax",
         ticks={float(column): column for column in layout.columns},

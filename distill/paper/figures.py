@@ -108,6 +108,7 @@ def lines(
     mean: Mapping[float, Point],
     paper: Mapping[float, float],
     *,
+    mean_name: str,
     title: str,
     xlabel: str,
     ticks: Mapping[float, str],
@@ -118,6 +119,7 @@ def lines(
         games: Ours, for each game by the quantity.
         mean: Ours over games; empty where there is none.
         paper: The paper's mean, in percent; empty where there is none.
+        mean_name: What ours is called.
         title: Above the picture.
         xlabel: What the quantity is.
         ticks: Where to write what below it.
@@ -138,7 +140,7 @@ def lines(
             color = theme.colors[number % len(theme.colors)]
             line(points, name, color, linewidth=1.3, marker="o", markersize=4, linestyle=style)
         if mean:
-            line(mean, "geometric mean", theme.ink, linewidth=2.5, marker="D")
+            line(mean, mean_name, theme.ink, linewidth=2.5, marker="D")
         if paper:
             theirs = {at: Point(value) for at, value in paper.items()}
             line(theirs, "the paper's, 10 games", theme.soft, linewidth=1.8, marker="D", linestyle=":")

@@ -139,6 +139,11 @@ def mean_of(of: dict[str, Pooled], games: Sequence[str]) -> float | None:
     return geometric_mean([of[game].above_random for game in games]) if games and set(games) <= set(of) else None
 
 
+def name_of_mean(games: int, of: int) -> str:
+    """Say over how many games a mean is, of how many that stand there."""
+    return "mean of both" if games == of == 2 else f"mean of {'all ' if games == of else ''}{games}"
+
+
 def papers_mean(paper: PaperTable, column: str, games: Sequence[str]) -> float | None:
     """Take the geometric mean that the paper prints, or that of what it prints; None where a game is missing."""
     of = paper.cells.get(column, {})

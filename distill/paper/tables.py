@@ -13,6 +13,7 @@ from distill.paper.layouts import (
     cells_of,
     common_games,
     mean_of,
+    name_of_mean,
     papers_mean,
     temperature_layouts,
 )
@@ -143,14 +144,14 @@ def _shares(layout: Layout, cells: Cells, games: Sequence[str]) -> Grid:
     common, printed = common_games(cells), [game for game in games if game in DQN_SCORES]
     means = []
     if common:
-        name = f"mean of {'all ' if len(common) == len(games) else ''}{len(common)}"
+        name = name_of_mean(len(common), len(games))
         means.append(
             row(
                 name, lambda of: percent(mean_of(cells[of], common)), lambda of: percent(papers_mean(paper, of, common))
             )
         )
     if beside and common != printed:
-        name = f"mean of {'all ' if len(printed) == len(games) else ''}{len(printed)}"
+        name = name_of_mean(len(printed), len(games))
         means.append(row(name, lambda of: DASH, lambda of: percent(papers_mean(paper, of, printed))))
     headings = [name for heading in layout.columns.values() for name in ((heading, "paper") if beside else (heading,))]
     title = "Shares of the teachers' points above random; means are geometric"
@@ -181,7 +182,7 @@ def _scores(layout: Layout, cells: Cells, games: Sequence[str]) -> Grid:
         rows.append((GAME_NAMES.get(game, game), " or ".join(teachers), *map(scored, row), *papers(shares.get)))
     common = common_games(cells)
     if len(common) > 1:
-        name = f"mean of {'all ' if len(common) == len(of_game) else ''}{len(common)}"
+        name = name_of_mean(len(common), len(of_game))
         ours = (percent(mean_of(of, common)) for of in cells.values())
         rows.append((name, "", *ours, *papers(lambda column: papers_mean(layout.paper, column, common))))
     names = ", ".join(layout.columns[column].split(",")[0] for column in printed)
