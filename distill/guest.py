@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
+from distill.networks import DQN
 from distill.weights import digest
 
 Scores = Callable[[UInt8[Tensor, "B 4 84 84"]], Any]
@@ -63,6 +64,11 @@ class Guest(nn.Module):
     def forward(self, observations: UInt8[Tensor, "B 4 84 84"], game: str = "") -> Float[Tensor, "..."]:
         """Ask it."""
         return torch.as_tensor(self.scores(observations), device=observations.device).float()
+
+
+def digest_of(teacher: DQN | Guest) -> str:
+    """Give what names a teacher's play: equal for two only if they play alike."""
+    return teacher.digest if isinstance(teacher, Guest) else digest(teacher)
 
 
 def name_of(scores: Scores) -> str:

@@ -13,12 +13,12 @@ from distill.atari import action_names
 from distill.best import rounded
 from distill.data import ReplayDataModule
 from distill.evaluation import random_score, summarise
-from distill.guest import Guest
+from distill.guest import Guest, digest_of
 from distill.networks import DQN, count_parameters
 from distill.player import Player
 from distill.rollout import device_of, greedy_in
 from distill.scores import compare, means_of, play_with_bar, print_games, print_table, write_scores
-from distill.weights import digest, save_network
+from distill.weights import save_network
 
 
 def latency_ms(network: torch.nn.Module) -> float:
@@ -137,7 +137,7 @@ def report(model: Player, data: ReplayDataModule, folder: Path | str) -> dict[st
         if taught:
             teacher = data.teachers[game]
             of["teacher"] |= facts(teacher, data.teacher_files[game])
-            of["teacher"]["digest"] = teacher.digest if isinstance(teacher, Guest) else digest(teacher)
+            of["teacher"]["digest"] = digest_of(teacher)
     if len(scores) == 1:
         ((game, of),) = scores.items()
         whole = {"game": game, "protocol": described, **of}

@@ -22,7 +22,7 @@ import torch
 from distill import protocol
 from distill.atari import rom_md5
 from distill.files.store import Store
-from distill.guest import Guest
+from distill.guest import Guest, digest_of
 from distill.hours.groups import Groups
 from distill.hours.hour import Gone, Hour
 from distill.networks import DQN
@@ -72,7 +72,7 @@ def provenance(rules: Rules, teacher: DQN | Guest) -> dict[str, Any]:
     """Collect everything that a teacher's play depends on, as plain values."""
     return {
         **asdict(rules),
-        "teacher": teacher.digest if isinstance(teacher, Guest) else digest(teacher),
+        "teacher": digest_of(teacher),
         "format": FORMAT,
         "rom_md5": rom_md5(rules.game),
         "ale_py": version("ale-py"),
