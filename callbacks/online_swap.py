@@ -71,6 +71,11 @@ class OnlineSwap(L.Callback):
         index = self._read(trainer)
         for hour, teachers_hour in self.swaps[1:]:
             self._hand_over(trainer, hour, index.best(teachers_hour))
+        hours = trainer.current_epoch
+        if (
+            hours > self.swaps[-1][0]
+        ):  # after its last hour a run hands over nothing; here it may have got further hours
+            self._swap(trainer, hours, self._wait_for(hours, trainer))
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Hand the labelling over, if the teacher has become better."""
@@ -80,8 +85,13 @@ class OnlineSwap(L.Callback):
         entry = index.best(self.swaps[-1][1])
         pl_module.log("online/teachers_hour", float(entry.hour))
         pl_module.log("online/teachers_score", entry.score)
+        if not last:
+            self._swap(trainer, hours, index)
+
+    def _swap(self, trainer: L.Trainer, hours: int, index: Index) -> None:
+        """Hand over after so many hours, if the teacher is better than the one who labels."""
         better = index.best(hours)
-        if better.hour > entry.hour and not last:
+        if better.hour > index.best(self.swaps[-1][1]).hour:
             self.swaps.append((hours, better.hour))
             self._hand_over(trainer, hours, better)
 

@@ -19,7 +19,7 @@ from distill.files.store import locked, write_atomically
 from distill.guest import Guest, Scores, name_of
 from distill.losses import KINDS
 from distill.networks import DQN
-from distill.weights import digest, find, load_network, load_teacher, save_network
+from distill.weights import digest, find, load_network, load_teacher, save_network, shipped
 
 FOLDER = "best"
 """Of these files, in the run's folder."""
@@ -219,7 +219,7 @@ def load_playing(source: str | Scores, game: str, num_actions: int) -> Playing:
         checks.one_of(KINDS, **{f"kind of {name_of(source)}": kind})
         return Playing(Guest(source, game, num_actions), None, kind)
     run = Path(source)
-    if not run.is_dir():
+    if source in shipped() or not run.is_dir():
         network, header = load_teacher(source, game, num_actions)
         return Playing(network, find(source), header.get("kind", "values"))
     index = read_index(run)

@@ -1,5 +1,6 @@
 """Arguments refused in one line: what is wrong, and what is allowed. Each raises a `ValueError`."""
 
+import math
 import os
 from collections.abc import Iterable
 
@@ -12,10 +13,10 @@ def at_least(low: float, **values: float) -> None:
 
 
 def above_zero(hint: str = "", **values: float) -> None:
-    """Refuse 0, and what is below it."""
+    """Refuse 0, what is below it, and what is infinite."""
     for name, value in values.items():
-        if not value > 0:
-            raise ValueError(f"{name} is {value}; it must be above 0{hint}")
+        if not 0 < value < math.inf:
+            raise ValueError(f"{name} is {value}; it must be above 0{', and finite' if value > 0 else ''}{hint}")
 
 
 def between(low: float, high: float, **values: float) -> None:

@@ -329,13 +329,26 @@ class ReplayDataModule(L.LightningDataModule):
         if not self.teachers:
             self._play_on(number, resuming_mid_hour)
             return
-        for place, experience in enumerate(self.experiences.values()):
-            for hour in experience.take_due((number - place) // len(self.games) + 1):
+        due = [
+            (experience, experience.take_due((number - place) // len(self.games) + 1))
+            for place, experience in enumerate(self.experiences.values())
+        ]
+        for experience, hours in due:
+            if len(hours) > 1:  # where a run goes on, none is to make room for another
+                experience.teachers_play.hold(hours)
+        for experience, hours in due:
+            for hour in hours:
                 steps = experience.teachers_play.hour(hour, lambda done: self._tell(done, self.hour_steps))
                 experience.remember(steps, hour)
         turn, place = divmod(number + 1, len(self.games))
         if number + 1 != self._fit_trainer.max_epochs:
             self.experiences[self.games[place]].teachers_play.play_ahead(turn)
+
+    def checkpoint_is_written(self) -> None:
+        """Remove what neither the last of a run's checkpoints nor the one before needs of the play of a module."""
+        for experience in self.experiences.values():
+            if experience.own_play is not None:
+                experience.own_play.remove_unneeded()
 
     def change_teacher(self, hour: int, teacher: DQN, file: Path, *, forget: bool) -> None:
         """Have a teacher from another file play the only game from an hour on; perhaps forget what was before."""

@@ -132,7 +132,9 @@ def normalise(figures: dict[str, Any], rules: Episodes) -> None:
     random, human, _ = table[rules.game]
     figures["human_normalised"] = (figures["mean"] - random) / (human - random)
     figures["human_normalised_by"] = (
-        "no-op starts, Mnih et al. 2015" if noop else "human starts, Nair et al. 2015, whose starts were others"
+        "no-op starts, Mnih et al. 2015, of up to 5 minutes"
+        if noop
+        else "human starts, Nair et al. 2015, whose starts were others"
     )
 
 

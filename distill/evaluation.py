@@ -41,7 +41,7 @@ class Episodes(NamedTuple):
 
     @property
     def are_published(self) -> bool:
-        """Whether published scores are of episodes as long, and without sticky actions."""
+        """Whether published scores are compared with these, by custom: up to 30 minutes, without sticky actions."""
         return self.max_frames == protocol.MAX_FRAMES and not self.sticky
 
     @property

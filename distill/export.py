@@ -59,7 +59,7 @@ def export(
     path = Path(out or name + SUFFIXES[format])
     if path.suffix != SUFFIXES[format]:
         raise ValueError(f"out is {path}; as {format} it must end in {SUFFIXES[format]}")
-    checks.output("out", path, source)
+    checks.output("out", path, source, find(teacher) if teacher else None)
     content = packed(network, described(network, header), format)
     rows = [Row("network", network, content, format)]
     if other is not None:

@@ -7,7 +7,7 @@ each mistake, and a folder for each run.
 import errno
 import functools
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,13 @@ from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCL
 from lightning.pytorch.loggers import Logger
 
 from distill.best import Taken
-from distill.console.arguments import configs_in, with_config_of_checkpoint, with_config_of_run, with_found_configs
+from distill.console.arguments import (
+    configs_in,
+    names_of,
+    with_config_of_checkpoint,
+    with_config_of_run,
+    with_found_configs,
+)
 from distill.console.mistakes import Parser, allow_classes, check_keys, fail, one_line
 from distill.console.preflight import check_checkpoint, check_trainer
 from distill.console.progress import HourBar, PlayScore
@@ -33,10 +39,10 @@ from distill.files.store import write_atomically
 from distill.graphs import NotRecordable
 from distill.hours.hour import Gone
 from distill.player import Diverged, Player
-from distill.report import ScoreTable, report
+from distill.report import ScoreTable, conclude, show
 from distill.runs import loggers
 from distill.runs.checkpoints import Checkpoints, SealedFiles
-from distill.runs.folder import CONFIG, LAST, alone_in, claim, give_back, last_checkpoint
+from distill.runs.folder import CONFIG, LAST, alone_in, claim, give_back, is_of, last_checkpoint
 from distill.runs.loggers import Metrics
 from distill.runs.process import rank
 from distill.runs.stopping import Signals, Stopped
@@ -113,16 +119,17 @@ class DistillCLI(LightningCLI):
             if self.subcommand != "fit":
                 fail("resume is for fit; validate takes --ckpt_path")
             config.run_dir, config.ckpt_path = config.resume, LAST
-        resuming = config.ckpt_path is not None
+        checkpoint, resuming = config.ckpt_path, config.ckpt_path == LAST
         try:
-            if config.ckpt_path == LAST:
+            if resuming:
                 if config.run_dir is None:
                     fail(f"ckpt_path is {LAST}, of a run that is not named; give its folder as run_dir")
                 config.ckpt_path = last_checkpoint(Path(config.run_dir))
-            elif resuming and not Path(config.ckpt_path).is_file():
-                fail(f"ckpt_path {config.ckpt_path} does not exist")
-            elif resuming:
-                read_checkpoint(Path(config.ckpt_path))
+            elif checkpoint is not None:
+                if not Path(checkpoint).is_file():
+                    fail(f"ckpt_path {checkpoint} does not exist")
+                read_checkpoint(Path(checkpoint))
+                resuming = config.run_dir is not None and is_of(Path(checkpoint), Path(config.run_dir))
             if config.ckpt_path is not None:
                 self.begins_with, config.model.init_args.pretrained = config.model.init_args.get("pretrained"), None
             if self.subcommand == "fit":
@@ -152,7 +159,8 @@ class DistillCLI(LightningCLI):
             check_trainer(self.trainer, self.model, self.datamodule)
             if (checkpoint := self.config[self.subcommand].ckpt_path) is not None:
                 check_checkpoint(Path(checkpoint), self.model)
-            self.model.check_teachers(self.datamodule.teacher_kinds)
+            if self.subcommand == "fit":
+                self.model.check_teachers(self.datamodule.teacher_kinds)
             for callback in self.trainer.callbacks:  # type: ignore[attr-defined]  # Lightning sets it undeclared
                 if hasattr(callback, "check_run"):
                     callback.check_run(self.model)
@@ -229,8 +237,9 @@ class DistillCLI(LightningCLI):
         if self.datamodule.teachers and self.model.scored_updates != self.trainer.global_step:
             self.trainer.validate(self.model, self.datamodule, verbose=False)
         if self.trainer.is_global_zero:
-            scores = report(self.model, self.datamodule, self.run_dir)
+            scores = conclude(self.model, self.datamodule, self.run_dir)
             loggers.log_end(self.trainer.loggers, scores, self.model, self.datamodule, self.run_dir)
+            show(scores)  # when all is kept: whoever is to read it may have gone
             print(f"run: {self.run_dir}")
 
     def after_validate(self) -> None:
@@ -309,8 +318,3 @@ def run(kind: type[DistillCLI], args: list[str]) -> DistillCLI:
         auto_configure_optimizers=False,
         args=args,
     )
-
-
-def names_of(game: str | Mapping[str, Any]) -> str | list[str]:
-    """Give the model what it needs of the data module's `game`: a name, or several without their teachers."""
-    return game if isinstance(game, str) else list(game)

@@ -47,10 +47,12 @@ class Guest(nn.Module):
         self.register_buffer("place", torch.zeros(()), persistent=False)  # where it is, though it may have no weights
         self.digest = "" if learns else identity(self.scores)
         """Names a teacher's hours of play: equal for two only if they play alike."""
+        training = [module for module in self.modules() if module.training]
         self.eval()
         with torch.no_grad() if learns else torch.inference_mode():  # in which a lazy layer's weights could not learn
             found = self(torch.zeros(2, 4, 84, 84, dtype=torch.uint8, device=_device(self)))
-        self.train(learns)
+        for module in training if learns else []:
+            module.training = True
         if tuple(found.shape) != (2, num_actions):
             raise ValueError(
                 f"{self.name} maps 2 observations to {tuple(found.shape)}; with the {num_actions} legal actions of "

@@ -1,6 +1,7 @@
 """Online distillation with one command: a teacher that learns, and its students, each a run of `fit` of its own."""
 
 import os
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,13 +12,16 @@ from jsonargparse.typing import Path_fr
 from omegaconf import OmegaConf
 from rich.console import Console
 
+from distill.atari import num_actions
 from distill.best import read_index
 from distill.console.mistakes import fail
+from distill.networks import build
 from distill.paper.curves import draw
 from distill.runs.folder import RUN_DIR_VARIABLE, claim
-from distill.runs.process import LINE_SECONDS_VARIABLE, POLL_SECONDS, Forwarded, Run
+from distill.runs.process import LINE_SECONDS_VARIABLE, POLL_SECONDS, Forwarded, Rehearse, Run
 from distill.runs.side_by_side import THREADS_VARIABLE, Board, threads_of
 from distill.runs.stopping import Signals, Stopped
+from distill.weights import save_network
 
 LINE_SECONDS = 5
 """How often each run says how far it is."""
@@ -31,6 +35,7 @@ def online(
     run_dir: str | None = None,
     teacher_options: Forwarded = (),
     student_options: Forwarded = (),
+    rehearse: Rehearse,
 ) -> None:
     """Train a teacher and, beside it, students that learn from its best network so far.
 
@@ -45,6 +50,7 @@ def online(
         run_dir: Folder of these runs; default `runs/online/<number>`.
         teacher_options: What comes after `--teacher.`.
         student_options: What comes after `--student.`.
+        rehearse: Checks the options of a run.
 
     Raises:
         ValueError: for configs that do not belong together, for no seed or one twice, and for a folder that is in use.
@@ -53,6 +59,12 @@ def online(
         raise ValueError(f"seeds is {seeds}; there must be one at least, and none twice")
     teacher, student = Path(teacher.absolute), Path(student.absolute)
     _check(teacher, teacher_options, student)
+    game = rehearse(["--config", str(teacher), *teacher_options])["data"]["init_args"]["game"]
+    with tempfile.TemporaryDirectory() as scratch:  # for the teacher's run, which is not there yet
+        stand_in = Path(scratch) / "teacher.safetensors"
+        save_network(stand_in, build("net5", num_actions=num_actions(game)), {"game": game})
+        options = [*student_options, "--data.teacher", str(stand_in), "--seed_everything", str(seeds[0])]
+        rehearse(["--config", str(student), *options])
     folder = claim("online", run_dir, resuming=False)
     os.environ.pop(RUN_DIR_VARIABLE)
     learner = Run("teacher", folder, ["--config", str(teacher), *teacher_options])

@@ -16,7 +16,7 @@ from distill.evaluation import random_score, summarise
 from distill.guest import Guest, digest_of
 from distill.networks import DQN, count_parameters
 from distill.player import Player
-from distill.rollout import device_of, greedy_in
+from distill.rollout import device_of, evaluating, greedy_in
 from distill.scores import compare, means_of, play_with_bar, print_games, print_table, write_scores
 from distill.weights import save_network
 
@@ -27,7 +27,7 @@ def latency_ms(network: torch.nn.Module) -> float:
     network.cpu()
     observation = torch.zeros(1, 4, 84, 84, dtype=torch.uint8)
     times = []
-    with torch.inference_mode():
+    with torch.inference_mode(), evaluating(network):
         for _ in range(120):
             start = time.perf_counter()
             network(observation)
@@ -93,7 +93,28 @@ def only(of_games: list[Any]) -> Any:
 
 
 def report(model: Player, data: ReplayDataModule, folder: Path | str) -> dict[str, Any]:
-    """Write a finished run's network and `scores.json`, and print the table.
+    """Write a finished run's network and `scores.json`, as `conclude`, and print the table.
+
+    Returns:
+        What `scores.json` holds.
+    """
+    whole = conclude(model, data, folder)
+    show(whole)
+    return whole
+
+
+def show(whole: dict[str, Any]) -> None:
+    """Print the table of what `scores.json` holds."""
+    if "games" not in whole:
+        print_table(whole)
+        return
+    print_games(whole["protocol"], whole["games"])
+    file_bytes = next(of["student" if "student" in of else "teacher"]["file_bytes"] for of in whole["games"].values())
+    print(f"{whole['parameters']:,} parameters, {file_bytes / 1e6:.1f} MB")
+
+
+def conclude(model: Player, data: ReplayDataModule, folder: Path | str) -> dict[str, Any]:
+    """Write a finished run's network and `scores.json`.
 
     Args:
         model: The trained module. A student that was not scored after its last update is scored here; a teacher's file
@@ -141,11 +162,8 @@ def report(model: Player, data: ReplayDataModule, folder: Path | str) -> dict[st
     if len(scores) == 1:
         ((game, of),) = scores.items()
         whole = {"game": game, "protocol": described, **of}
-        print_table(whole)
     else:
         whole = {"protocol": described, "parameters": count_parameters(model.network), "games": scores}
         whole |= means_of(scores) if taught else {}
-        print_games(described, scores)
-        print(f"{whole['parameters']:,} parameters, {file.stat().st_size / 1e6:.1f} MB")
     write_scores(folder / "scores.json", whole)
     return whole

@@ -83,7 +83,9 @@ class StudentModule(Player):
         return kl_loss(outputs, batch.labels, temperature=self.temperature)
 
     def check_teachers(self, kinds: dict[str, str]) -> None:
-        """Refuse losses that take a policy's logits for values."""
+        """Refuse to learn without a teacher, and losses that take a policy's logits for values."""
+        if not kinds:
+            raise ValueError(f"data.teacher is missing, from whom {type(self).__name__} learns; give one")
         if type(self).loss is not StudentModule.loss:
             return  # whoever wrote another knows what it takes
         policies = [game for game, kind in kinds.items() if kind == "policy"]

@@ -71,7 +71,8 @@ class TeacherModule(Player):
         self.save_hyperparameters(logger=False)
         checks.between(0, 1, discount=discount)
         checks.above_zero(optimizer_epsilon=optimizer_epsilon)
-        checks.at_least(1, target_updates=target_updates, score_every_hours=score_every_hours or 1)
+        hours = 1 if score_every_hours is None else score_every_hours
+        checks.at_least(1, target_updates=target_updates, score_every_hours=hours)
         if score_every_hours is not None and len(self.games) > 1:
             raise ValueError(f"score_every_hours is {score_every_hours}; of {len(self.games)} games it must be null")
         if score_every_hours is not None and isinstance(self.network, Guest):
@@ -88,6 +89,11 @@ class TeacherModule(Player):
         self.score_every_hours = score_every_hours
         self.best: BestNetworks | None = None
         """The best networks so far, where they are kept."""
+
+    def check_teachers(self, kinds: dict[str, str]) -> None:
+        """Refuse to learn from another's play."""
+        if kinds:
+            raise ValueError(f"{type(self).__name__} learns from its own play; data.teacher must be null")
 
     def loss(self, batch: Valued) -> Float[Tensor, " B"]:
         """Compare the taken actions' values with their targets; override it in a subclass to change the loss."""

@@ -34,7 +34,7 @@ def shipped() -> dict[str, Path]:
 
 def digest(network: nn.Module) -> str:
     """Hash a network's weights, with their names and types, in hexadecimal."""
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in sorted(network.state_dict().items())}
+    tensors = {name: _apart(tensor) for name, tensor in sorted(network.state_dict().items())}
     return hashlib.sha256(save(tensors)).hexdigest()
 
 
@@ -55,7 +55,7 @@ def save_network(path: Path, network: nn.Module, header: dict[str, Any], dtype: 
 def network_bytes(network: nn.Module, header: dict[str, Any], dtype: torch.dtype = torch.float32) -> bytes:
     """Give what `save_network` writes."""
     weights = {_stored(name): tensor for name, tensor in network.state_dict().items()}
-    tensors = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in weights.items()}
+    tensors = {name: _apart(tensor, dtype if tensor.is_floating_point() else None) for name, tensor in weights.items()}
     full = {**header, "num_actions": network.num_actions, "input": INPUT}
     if isinstance(network, DQN | MultiDQN):
         full["widths"] = list(network.widths)
@@ -65,12 +65,17 @@ def network_bytes(network: nn.Module, header: dict[str, Any], dtype: torch.dtype
     return save(tensors, metadata={HEADER: text, CHECKSUM: _checksum(text, tensors)})
 
 
+def _apart(tensor: torch.Tensor, dtype: torch.dtype | None = None) -> torch.Tensor:
+    """Copy a tensor, which may be one of several that share their memory, to where files are made of it."""
+    return tensor.detach().to("cpu", dtype or tensor.dtype).contiguous().clone()
+
+
 def _checksum(header: str, tensors: dict[str, torch.Tensor]) -> str:
     """Hash all that a file holds: its header, and names, types, shapes and values of its tensors."""
     content = hashlib.sha256(header.encode())
     for name, tensor in sorted(tensors.items()):
         content.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        content.update(tensor.contiguous().view(torch.uint8).numpy() if tensor.numel() else b"")
+        content.update(tensor.reshape(-1).view(torch.uint8).numpy() if tensor.numel() else b"")
     return content.hexdigest()
 
 
@@ -99,8 +104,8 @@ def load_network(source: str, game: str | None = None) -> tuple[DQN, dict[str, A
     Args:
         source: A shipped teacher's name; or the path of a file that `save_network` wrote, of a run's checkpoint, or of
             another library's file that `distill.foreign` knows. What it is, is told by its content.
-        game: Which of several games, or of a file that does not say; the header's `game` is then this one. None where
-            there is but one.
+        game: Which of several games, or of a file that does not say; the header then says of this one what it says of
+            each. None where there is but one.
 
     Returns:
         Network and header. Where the header says that `kind` is `policy`, the outputs are logits of probabilities, not
@@ -120,11 +125,26 @@ def load_network(source: str, game: str | None = None) -> tuple[DQN, dict[str, A
         raise ValueError(f"{source!r} plays {', '.join(games)}; say which game")
     if game is not None and game not in games:
         raise ValueError(f"{source!r} plays {', '.join(games)}, not {game}; give a network for {game}")
-    header["game"] = game or games[0]
+    header = _of_one_game(header, game or games[0])
     try:
         return _assemble(tensors, header["game"]), header
     except (IndexError, KeyError, TypeError, RuntimeError, ValueError, ZeroDivisionError) as error:
         raise foreign.refusal(f"{path}: no weight file of this project ({_reason(error)})") from error
+
+
+def _of_one_game(header: dict[str, Any], game: str) -> dict[str, Any]:
+    """Take what a header says of one game where it lists what is said of each."""
+    games, trained = header["game"], header.get("trained")
+    found = {**header, "game": game}
+    if isinstance(games, list):
+
+        def own(of: Any) -> Any:
+            return of[games.index(game)] if isinstance(of, list) and len(of) == len(games) > 1 else of
+
+        found |= {name: own(header[name]) for name in ("actions", "score") if name in header}
+        if isinstance(trained, dict) and "teacher" in trained:
+            found["trained"] = {**trained, "teacher": own(trained["teacher"])}
+    return found
 
 
 def _read(path: Path, game: str | None) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:

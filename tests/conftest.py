@@ -61,13 +61,15 @@ def _write_run(
     games = list(scores)
     init = {"network": network} | ({"loss_name": loss, "temperature": 0.01} if loss else {})
     init |= {name: value for name, value in options.items() if name in init}
+    hour = {"hour_steps": 54_000, "updates_per_hour": 10_000, "beta": 1.0}
+    hour |= {name: value for name, value in options.items() if name in hour}
     of = {"game": games[0], "teacher": games[0]} if len(games) == 1 else {"game": {game: game for game in games}}
     name = "student.StudentModule" if loss else "teacher.TeacherModule"
     config = {
         "seed_everything": seed,
         "trainer": {"max_epochs": hours, "callbacks": None, "precision": None},
         "model": {"class_path": f"distill.{name}", "init_args": init},
-        "data": {"init_args": {**of, "seed": seed, "beta": options.get("beta", 1.0), "eval_episodes": 30}},
+        "data": {"init_args": {**of, **hour, "seed": seed, "eval_episodes": 30}},
     }
 
     def player(mean: float) -> dict:

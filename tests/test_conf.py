@@ -44,7 +44,8 @@ def test_a_complete_config_runs_shrunken(path, workdir, stand_ins):
 
     Small untrained teachers take the place of several.
     """
-    main(["fit", "--config", str(path), "--config", "conf/debug.yaml", "--run_dir", "run", *stand_ins(path)])
+    shrunken = ["--config", "conf/debug.yaml", "--data.max_frames=400", "--data.eval_episodes=2"]
+    main(["fit", "--config", str(path), *shrunken, "--run_dir", "run", *stand_ins(path)])
     assert list((workdir / "run").glob("*.safetensors"))
 
 

@@ -1,6 +1,8 @@
 """What a command line names, before it is parsed: configs, and runs whose configs it takes."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from distill.console import configs
 from distill.console.mistakes import fail
@@ -10,9 +12,11 @@ CONFIG_OPTIONS = ("--config", "-c")
 
 
 def with_config_of_checkpoint(args: list[str]) -> list[str]:
-    """Give `validate --ckpt_path RUN/checkpoints/X.ckpt` the config of its run, where it names none."""
-    if args[:1] != ["validate"] or configs_in(args):
+    """Give `validate --ckpt_path RUN/checkpoints/X.ckpt` the config of its run, before what else is given."""
+    if args[:1] != ["validate"]:
         return args
+    if values_of(args, "--resume"):
+        fail("resume is for fit; validate takes --ckpt_path")
     for checkpoint in values_of(args, "--ckpt_path"):
         config = Path(checkpoint).parent.parent / CONFIG
         if config.is_file():
@@ -28,6 +32,8 @@ def with_config_of_run(args: list[str]) -> list[str]:
         config = Path(run) / CONFIG
         if not config.is_file():
             fail(f"{run} holds no {CONFIG}, so there is no run to resume; give the folder of a run")
+        if values_of(args, "--ckpt_path") or any(Path(one) != Path(run) for one in values_of(args, "--run_dir")):
+            fail(f"resume goes on in {run}, from its last checkpoint; leave run_dir and ckpt_path out")
         return ["fit", "--config", str(config), *args[1:]]
     return args
 
@@ -58,3 +64,10 @@ def values_of(args: list[str], option: str) -> list[str]:
     """List what a command line gives for an option."""
     pairs = zip(args, [*args[1:], ""], strict=True)
     return [part.partition("=")[2] or following for part, following in pairs if part.partition("=")[0] == option]
+
+
+def names_of(game: str | Mapping[str, Any] | None) -> str | list[str]:
+    """Give the model what it needs of the data module's `game`: a name, or several without their teachers."""
+    if game is None:
+        fail("data.game is missing; give a complete config first, such as --config compress, and then what changes it")
+    return game if isinstance(game, str) else list(game)

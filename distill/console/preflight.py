@@ -24,6 +24,10 @@ def check_trainer(trainer: L.Trainer, model: Player, data: ReplayDataModule) -> 
     games, scored, clipped = len(model.games), trainer.limit_val_batches, trainer.gradient_clip_val
     if scored != 0 and scored < (games if isinstance(scored, int) else 1.0):
         raise ValueError(f"trainer.limit_val_batches is {scored}; it must be 1.0, all games, or 0, none")
+    if (every := trainer.check_val_every_n_epoch) is not None and every < 1:
+        raise ValueError(
+            f"trainer.check_val_every_n_epoch is {every}; it must be 1 or more, and limit_val_batches 0 scores never"
+        )
     if clipped:
         raise ValueError(
             f"trainer.gradient_clip_val is {clipped}; it must be null: clip in a module's on_before_optimizer_step"

@@ -10,7 +10,8 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import IO, TypeVar
 
@@ -109,13 +110,23 @@ class Store:
         with self._alone_with(name, on_wait):
             remove_unfinished(self.folder, path.name)
             found = self._read(path, read)
+            making = found is None
             if found is None:
                 content = make()
                 write_atomically(path, seal(content))
+                self.release(name)  # the damaged one, if it was held
                 found = read(content)
             self._hold(name)
-        self._evict()
+        if making:
+            self._evict()
         return found
+
+    def hold(self, names: Iterable[str]) -> None:
+        """Hold, until `release`, what is there of the files that will be asked for next."""
+        for name in names:
+            with self._lock(name) or nullcontext() as alone:
+                if alone and self.path(name).exists():
+                    self._hold(name)
 
     def release(self, name: str) -> None:
         """Let a file go: from now on it may be evicted."""

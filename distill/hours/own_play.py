@@ -1,7 +1,7 @@
 """The play of a module that is being trained: a little at a time, always with its present weights.
 
-Whenever a checkpoint is written, what was played since the last one becomes a file in the run's folder, with where play
-stood at its end; so a run that goes on remembers what it knew and plays on from there, to the same bits.
+Whenever a checkpoint is written, whoever asks for it, what was played since the last one becomes a file in the run's
+folder, with where play stood at its end; so a run that goes on remembers what it knew and plays on, to the same bits.
 """
 
 from collections import deque
@@ -31,7 +31,7 @@ class OwnPlay:
         num_threads: For the environments, 1 or more.
 
     Raises:
-        Gone: where one of those files is missing or damaged.
+        Gone: where one of those files is missing or damaged, or of another number of environments.
     """
 
     def __init__(
@@ -54,6 +54,8 @@ class OwnPlay:
         self._name = f"{rules.game}-{rules.rank}"
         self._needed = memory_length + STACKED_FRAMES - 1
         before = [self._read(stretch) for stretch in self.kept]
+        if before and (envs := before[-1].steps.frames.shape[1]) != rules.num_envs:
+            raise Gone(f"{envs} environments played before; num_envs is {rules.num_envs}, and must be as it was")
         self._begin = self.kept[0][0] if before else 0
         self._again = Steps.joined([hour.steps for hour in before]) if before else None
         self._at = hour_begin
@@ -111,11 +113,7 @@ class OwnPlay:
         return piece
 
     def keep(self) -> None:
-        """Write what was played since the last call, if anything, as a file; remove what nobody needs.
-
-        The files that the two checkpoints before named stay: whoever is killed before this one is written goes on from
-        them.
-        """
+        """Write what was played since the last call, if anything, as a file."""
         if self._folder is None or not self._pieces:
             return
         steps = Steps.joined(self._pieces)
@@ -126,6 +124,14 @@ class OwnPlay:
         self._pieces, self._position, self.kept = [], position, [*self.kept, stretch]
         while len(self.kept) > 1 and self.hour_begin - self.kept[1][0] >= self._needed:
             self.kept.pop(0)
+
+    def remove_unneeded(self) -> None:
+        """Remove files that neither the checkpoint just written needs nor the two before it.
+
+        Whoever keeps other checkpoints than these is to leave it.
+        """
+        if self._folder is None or not self.kept:
+            return
         self._first_needed.append(self.kept[0][0])
         for path in self._folder.glob(f"{self._name}-*{SUFFIX}"):
             if int(path.stem.rpartition("-")[2]) <= self._first_needed[0]:

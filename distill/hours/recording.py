@@ -188,6 +188,11 @@ class Recording:
             on_step(max(0, self._played_steps - hour * self.rules.hour_steps))
         return future.result()
 
+    def hold(self, hours: range) -> None:
+        """Keep in the store what is there of these hours, whatever its limit, until they have been asked for."""
+        known = [hour for hour in hours if self._student is None or hour in self.student_digests]
+        self.store.hold(map(self.name, known))
+
     def play_ahead(self, hour: int) -> None:
         """Where play overlaps with learning, begin to find or play an hour that will be asked for."""
         if self.overlap:

@@ -179,11 +179,14 @@ def verify(game: str, rows: list[Row], seen: Seen, *, color_averaging: bool = Fa
     """
     cartridge = Cartridge(game, color_averaging=color_averaging)
     verified: list[Verified] = []
-    for _, group in itertools.groupby(rows, key=lambda row: row.episode):
-        rest = list(group)
+    groups = [list(group) for _, group in itertools.groupby(rows, key=lambda row: row.episode)]
+    for rest in groups:
         while rest:  # some files do not number their episodes
-            verified.append(_verify(cartridge, rest, seen))
-            rest = rest[verified[-1].rows :]
+            one = _verify(cartridge, rest, seen)
+            rest = rest[one.rows :]
+            if one.diverges and len(groups) == 1:  # so what follows may be of others, and its length is not known
+                one = one._replace(episode=one.episode._replace(frames=len(one.episode.actions)))
+            verified.append(one)
     return verified
 
 

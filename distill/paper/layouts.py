@@ -99,11 +99,14 @@ def temperature_layouts(results: Iterable[Result]) -> list[Layout]:
 
 
 def cells_of(layout: Layout, results: Sequence[Result]) -> tuple[Cells, list[str]]:
-    """Choose for each cell the experiment of most hours, then of most seeds; say which runs that leaves out."""
+    """Choose for each cell an experiment: of most hours, then updates, then seeds; say which runs that leaves out.
+
+    Among equals, and of runs of one seed, it is the first by the name of its folder.
+    """
     cells: Cells = {column: {} for column in layout.columns}
     groups: dict[tuple[str, str], dict[tuple[Experiment, str], dict[int, Result]]] = {}
     notes = []
-    for result in results:
+    for result in sorted(results, key=lambda result: str(result.run)):
         column = layout.column_of(result.experiment)
         assert column is not None, "whoever calls gives results that belong into the table"
         at = groups.setdefault((column, result.game), {})
@@ -113,11 +116,12 @@ def cells_of(layout: Layout, results: Sequence[Result]) -> tuple[Cells, list[str
         else:
             seeds[result.seed] = result
     for (column, game), at in groups.items():
-        chosen = max(at, key=lambda of: (of[0].hours, len(at[of])))
+        chosen = max(at, key=lambda of: (of[0].hours, of[0].updates, len(at[of])))
         cells[column][game] = pool(list(at[chosen].values()))
         for other in at.keys() - {chosen}:
             for result in at[other].values():
-                why = "fewer hours" if other[0].hours < chosen[0].hours else "other options or rules"
+                less = other[0].hours < chosen[0].hours, other[0].updates < chosen[0].updates
+                why = "fewer hours" if less[0] else "fewer updates" if less[1] else "other options, teacher or rules"
                 notes.append(f"`{result.run}` is left out: it has {why} than `{cells[column][game].results[0].run}`")
     for game in {game for of in cells.values() for game in of}:
         known = [of[game] for of in cells.values() if game in of and of[game].teacher is not None]

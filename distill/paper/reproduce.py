@@ -1,5 +1,6 @@
 """`python -m distill reproduce`: the paper's tables from our own runs, one or more of them at a time."""
 
+import hashlib
 import itertools
 import json
 import shlex
@@ -10,6 +11,7 @@ from pathlib import Path
 from rich.console import Console
 
 from distill import checks
+from distill.console.configs import CONF
 from distill.console.mistakes import fail
 from distill.files.store import write_atomically
 from distill.paper.experiments import Cell, Plan, TableName, cells_of
@@ -68,6 +70,8 @@ def reproduce(
     checks.at_least(0, **{f"seeds[{place}]": seed for place, seed in enumerate(seeds)})
     if not seeds or len(set(seeds)) < len(seeds):
         raise ValueError(f"seeds is {seeds}; there must be one at least, and none twice")
+    if games == []:
+        raise ValueError("games is []; there must be one at least, or null for all")
     checks.one_of(GAME_NAMES, **{f"games[{place}]": game for place, game in enumerate(games or ())})
     folder = Path(run_dir or f"runs/paper/hours{hours}")
     cells, missing = cells_of(table, Plan(hours, store, folder, tuple(games or GAME_NAMES)), seeds)
@@ -188,8 +192,9 @@ def _begun(folder: Path) -> dict[str, list[str]]:
     """Read with which options the runs of a folder were begun, by their names."""
     index = folder / INDEX
     try:
-        return dict(json.loads(index.read_text())) if index.exists() else {}
-    except ValueError as error:
+        begun = json.loads(index.read_text()) if index.exists() else {}
+        return {str(name): [str(option) for option in options] for name, options in begun.items()}
+    except (ValueError, TypeError, AttributeError) as error:
         raise ValueError(f"{index} is damaged ({error}); give another run_dir") from None
 
 
@@ -199,14 +204,23 @@ def _remember(cell: Cell, folder: Path, options: Sequence[str]) -> None:
 
 
 def _that_matter(cell: Cell, options: Sequence[str]) -> list[str]:
-    """List a run's options but for where it finds its config and its teachers' play."""
+    """List a run's options but for where it finds its configs and its teachers' play.
+
+    A config that does not come along is named by its content, too.
+    """
     found = [*cell.options, *options]
     pairs = list(itertools.pairwise(["", *found]))
     return [
-        Path(option).name if before == "--config" else option
+        _named(Path(option)) if before == "--config" else option
         for before, option in pairs
         if "--data.store" not in (before, option)
     ]
+
+
+def _named(config: Path) -> str:
+    if not config.is_file() or config.resolve().is_relative_to(CONF.resolve()):
+        return config.name
+    return f"{config.name} of SHA-256 {hashlib.sha256(config.read_bytes()).hexdigest()[:16]}"
 
 
 def _ended(run: Path) -> bool:

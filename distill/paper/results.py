@@ -13,6 +13,7 @@ from safetensors import safe_open
 from distill.best import FOLDER, INDEX
 from distill.evaluation import random_adjusted_ratio
 from distill.files.packing import HEADER
+from distill.protocol import STEPS_PER_HOUR
 from distill.scores import games_of
 
 STUDENT = "distill.student.StudentModule"
@@ -38,8 +39,9 @@ class Experiment(NamedTuple):
     """None of a teacher."""
     temperature: float | None
     games: tuple[str, ...]
-    hours: int
-    """Simulated, all games together."""
+    hours: float
+    """Simulated, of 54,000 steps, all games together."""
+    updates: int
     acts: bool
     """Whether the student acts in some episodes."""
     rest: str
@@ -175,7 +177,7 @@ def read_results(run: Path) -> list[Result]:
         scores = json.loads((run / "scores.json").read_text())
         games = games_of(scores)
         teachers = {game: of["teacher"].get("digest") for game, of in games.items() if "student" in of}
-        experiment = _experiment(config, _hours(run, config), teachers)
+        experiment = _experiment(config, _epochs(run, config), teachers)
         return [
             Result(
                 run,
@@ -209,8 +211,8 @@ def _reason(error: Exception) -> str:
     return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}".removesuffix(": ")
 
 
-def _hours(run: Path, config: Any) -> int:
-    """Say how long a run learned: its network's file knows, whatever else than `max_epochs` may have ended it."""
+def _epochs(run: Path, config: Any) -> int:
+    """Say how many hours of its own a run learned: its network's file knows, whatever may have ended it."""
     for file in (run / "student.safetensors", run / "teacher.safetensors"):
         if file.is_file():
             with safe_open(file, "pt") as opened:
@@ -218,7 +220,7 @@ def _hours(run: Path, config: Any) -> int:
     return int(config.trainer.max_epochs)
 
 
-def _experiment(config: Any, hours: int, teachers: dict[str, str | None]) -> Experiment:
+def _experiment(config: Any, epochs: int, teachers: dict[str, str | None]) -> Experiment:
     model, data = _options(config.model), _options(config.data)
     game = data["game"]
     sources = game if isinstance(game, dict) else {game: data.get("teacher")}
@@ -232,7 +234,8 @@ def _experiment(config: Any, hours: int, teachers: dict[str, str | None]) -> Exp
         loss,
         model.get("temperature"),
         tuple(sources),
-        hours,
+        epochs * data["hour_steps"] / STEPS_PER_HOUR,
+        epochs * data["updates_per_hour"],
         data.get("beta", 1.0) != 1.0,
         json.dumps({"model": model, "data": kept, "trainer": trainer, "digests": teachers}, sort_keys=True),
     )

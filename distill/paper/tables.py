@@ -90,8 +90,8 @@ def _budget(layout: Layout, cells: Cells) -> str:
     return said
 
 
-def _hours(hours: int, games: int) -> str:
-    return f"{hours} hours" + (f" over {games} games" if games > 1 else "")
+def _hours(hours: float, games: int) -> str:
+    return f"{round(hours, 2):g} hours" + (f" over {games} games" if games > 1 else "")
 
 
 def _order(layout: Layout, cells: Cells) -> str:
@@ -168,7 +168,7 @@ def _scores(layout: Layout, cells: Cells, games: Sequence[str]) -> Grid:
     def scored(cell: Pooled | None) -> str:
         if cell is None:
             return DASH
-        learned = f", {cell.results[0].experiment.hours} hours" if len(hours) > 1 else ""
+        learned = f", {cell.results[0].experiment.hours:g} hours" if len(hours) > 1 else ""
         return f"{points(cell.mean)} ({interval(cell.interval95)}), {percent(cell.above_random)}{learned}"
 
     def papers(of: Callable[[str], float | None]) -> tuple[str, ...]:
@@ -207,7 +207,7 @@ def _rows(layout: Layout, cells: Cells, games: Sequence[str]) -> list[dict[str, 
             "above_random_high": cell and cell.above_random_interval and cell.above_random_interval[1],
             "parameters": cell and cell.results[0].parameters,
             "teacher_parameters": cell and cell.results[0].teacher_parameters,
-            "hours": cell and cell.results[0].experiment.hours,
+            "hours": cell and f"{cell.results[0].experiment.hours:g}",
             "games": cell and len(cell.results[0].experiment.games),
             "seeds": cell and " ".join(map(str, cell.seeds)),
             "episodes_a_seed": cell and cell.results[0].own["episodes"],

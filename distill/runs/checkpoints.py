@@ -10,6 +10,7 @@ import torch
 from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch.callbacks import Checkpoint
 
+from distill.data import ReplayDataModule
 from distill.files.checkpoint import BEFORE, LAST, read_checkpoint, write_checkpoint
 from distill.player import Diverged
 from distill.runs.stopping import Signals, Stopped
@@ -121,7 +122,7 @@ class Checkpoints(Checkpoint):
             scored["is_last_batch"] = False
 
     def _save(self, trainer: L.Trainer) -> None:
-        for name, weights in trainer.lightning_module.state_dict().items():
+        for name, weights in trainer.lightning_module.named_parameters():
             if not torch.isfinite(weights).all():
                 raise Diverged(f"{name} became infinite or not a number by update {trainer.global_step}")
         last, following = self.dirpath / LAST, self.dirpath / f".{LAST}"
@@ -130,6 +131,8 @@ class Checkpoints(Checkpoint):
             if last.exists():
                 os.replace(last, self.dirpath / BEFORE)
             os.replace(following, last)
+        ReplayDataModule.of(trainer).checkpoint_is_written()
+        if trainer.is_global_zero:
             for logger in trainer.loggers:
                 logger.save()
         self._saved_at, self._saved_step = time.monotonic(), trainer.global_step

@@ -10,6 +10,8 @@ from distill.files.checkpoint import newest
 from distill.files.store import locked, remove_unfinished
 from distill.runs.process import rank
 
+_made: set[Path] = set()
+"""Folders that this process has made, which it may remove again."""
 RUN_DIR_VARIABLE = "DISTILL_RUN_DIR"
 """Tells the processes that a Trainer starts which folder the first one claimed."""
 PROCESSES_VARIABLES = ("WORLD_SIZE", "SLURM_NTASKS")
@@ -82,12 +84,27 @@ def last_checkpoint(run: Path) -> str | None:
 
 
 def give_back(folder: Path) -> None:
-    """Remove a claimed folder, and its parents, as far as they are empty."""
-    for place in (folder, *folder.parents[:2]):
-        if place == Path(".") or not place.is_dir() or _holds_anything(place):
+    """Remove a claimed folder, and its parents, as far as they are empty and this process made them."""
+    for place in (folder, *folder.parents):
+        if not place.is_dir() or _holds_anything(place):
             return
         (place / LOCK).unlink(missing_ok=True)
+        if place not in _made:
+            return
         place.rmdir()
+        _made.discard(place)
+
+
+def is_of(checkpoint: Path, run: Path) -> bool:
+    """Say whether a checkpoint is in a run's folder."""
+    return checkpoint.resolve().parent.parent == run.resolve()
+
+
+def _make(folder: Path) -> None:
+    """Make a folder and its parents, and remember which were not there."""
+    missing = [place for place in (folder, *folder.parents) if not place.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    _made.update(missing)
 
 
 def _holds_anything(folder: Path) -> bool:
@@ -95,12 +112,13 @@ def _holds_anything(folder: Path) -> bool:
 
 
 def _number(parent: Path) -> Path:
-    parent.mkdir(parents=True, exist_ok=True)
+    _make(parent)
     taken = [int(folder.name) for folder in parent.iterdir() if folder.name.isdigit()]
     number = max(taken, default=-1) + 1
     while True:
         try:
             (parent / str(number)).mkdir()
+            _made.add(parent / str(number))
             return parent / str(number)
         except FileExistsError:  # another run was faster
             number += 1
@@ -109,7 +127,7 @@ def _number(parent: Path) -> Path:
 def _named(folder: Path, resuming: bool) -> Path:
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"run_dir {folder} is a file; give a new folder")
-    folder.mkdir(parents=True, exist_ok=True)
+    _make(folder)
     if _holds_anything(folder) and not resuming:
         resume = f", or resume with --resume {folder}" if (folder / CONFIG).is_file() else ""
         raise ValueError(f"run_dir {folder} is not empty; give a new folder{resume}")

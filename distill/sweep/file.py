@@ -5,6 +5,7 @@ import importlib.util
 import itertools
 import math
 import random
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -56,12 +57,10 @@ class Sweep(NamedTuple):
         args = [*more, *(f"--{name}={value}" for name, value in point.items())]
         return [part for option in self.options for part in (args if option == "${args}" else [option])]
 
-    def grid(self) -> list[Point]:
-        """List all points of a grid; the last parameter changes fastest."""
-        return [
-            dict(zip(self.parameters, values, strict=True))
-            for values in itertools.product(*(_listed(name, of) for name, of in self.parameters.items()))
-        ]
+    def grid(self, cap: int | None = None) -> list[Point]:
+        """List all points of a grid, or the first so many; the last parameter changes fastest."""
+        every = itertools.product(*(_listed(name, of)[:cap] for name, of in self.parameters.items()))
+        return [dict(zip(self.parameters, values, strict=True)) for values in itertools.islice(every, cap)]
 
     def random(self, seed: int) -> Iterator[Point]:
         """Draw points, each for itself: the third is the third, however many are asked for."""
@@ -77,7 +76,7 @@ def read_sweep(path: Path) -> Sweep:
         ValueError: for what is no such file, and for a method, a command or parameters that nothing can be made of.
     """
     try:
-        content = yaml.safe_load(path.read_text())
+        content = yaml.load(path.read_text(), _Loader)
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} cannot be read as a sweep ({str(error).splitlines()[0]})") from error
     if not isinstance(content, dict):
@@ -108,6 +107,15 @@ def read_sweep(path: Path) -> Sweep:
     return Sweep(name, method, parameters, tuple(options), run_cap, content)
 
 
+class _Loader(yaml.SafeLoader):
+    """Takes 1e-5 for a number, as runs' configs do: YAML 1.2, where 1.1 wants 1.0e-5."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
+)
+
+
 class Points:
     """The points of a sweep, in their order; those of a search depend on the scores of the points before."""
 
@@ -118,7 +126,7 @@ class Points:
         """So far."""
         cap = count or what.run_cap
         if what.method == "grid":
-            self.total = len(what.grid()[:cap])
+            self.total = len(what.grid(cap))
         elif cap is None:
             raise ValueError(f"method {what.method} has no end; give --count, or the file a run_cap")
         else:
@@ -132,7 +140,7 @@ class Points:
     def known(self) -> list[Point]:
         """List the points that no score decides."""
         if self.what.method == "grid":
-            return self.what.grid()[: self.total]
+            return self.what.grid(self.total)
         if self.what.method == "random":
             return list(itertools.islice(self.what.random(self.seed), self.total))
         return [self._suggested([])]

@@ -97,14 +97,14 @@ def test_labels_change_from_the_next_hour_on(teacher, tmp_path, small, former, l
         torch.testing.assert_close(network(memory._observations(times, envs)), labels, atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize("former", ["keep", "flush"])
-def test_killed_and_resumed_it_ends_in_the_same_bits(teacher, tmp_path, small, former):
-    """A run that goes on hands over as before, and ends as one that was never stopped."""
+@pytest.mark.parametrize(("former", "hours"), [("keep", 1), ("keep", 2), ("flush", 2), ("keep", 3)])
+def test_where_a_run_goes_on_it_ends_in_the_same_bits(teacher, tmp_path, small, former, hours):
+    """It hands over as before, and where it had ended and gets further hours, after what was its last, too."""
     teacher.learn(0, 1, 2, 3, 4)
     whole, _, swaps, _ = distil(tmp_path, small, former=former)
-    _, _, _, trainer = distil(tmp_path, small, hours=2, former=former)
-    trainer.save_checkpoint(tmp_path / "two.ckpt")
-    again, _, resumed, _ = distil(tmp_path, small, former=former, ckpt_path=tmp_path / "two.ckpt")
+    _, _, _, trainer = distil(tmp_path, small, hours=hours, former=former)
+    trainer.save_checkpoint(tmp_path / "some.ckpt")
+    again, _, resumed, _ = distil(tmp_path, small, former=former, ckpt_path=tmp_path / "some.ckpt")
     assert resumed.swaps == swaps.swaps
     assert same_weights(whole, again)
 

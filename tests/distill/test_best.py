@@ -10,6 +10,7 @@ from distill.best import FOLDER, INDEX, BestNetworks, load_playing, read_index, 
 from distill.data import ReplayDataModule
 from distill.networks import build
 from distill.teacher import TeacherModule
+from distill.weights import shipped
 from tests.distill.test_data import fit
 
 
@@ -96,6 +97,12 @@ def test_a_folder_plays_with_its_first_network(best, tmp_path):
         load_playing(str(tmp_path), "breakout", 4)
 
 
+def test_a_shipped_name_is_no_folder(workdir):
+    """A folder of a shipped teacher's name does not take its place."""
+    (workdir / "pong").mkdir()
+    assert load_playing("pong", "pong", 6).file == shipped()["pong"]
+
+
 def test_a_learning_teacher_keeps_its_best(small, tmp_path, monkeypatch):
     """It scores itself at the beginning and every so many hours, and says when it has ended."""
     scores = iter([-21.0, -20.0, -20.5])
@@ -111,8 +118,9 @@ def test_one_game_at_a_time():
     """Several games have no one score to be best in."""
     with pytest.raises(ValueError, match="of 2 games it must be null"):
         TeacherModule(["pong", "freeway"], network="multi3", score_every_hours=1)
-    with pytest.raises(ValueError, match="must be 1 or more"):
-        TeacherModule("pong", network="net3", score_every_hours=-1)
+    for hours in (-1, 0):
+        with pytest.raises(ValueError, match=f"score_every_hours is {hours}; it must be 1 or more"):
+            TeacherModule("pong", network="net3", score_every_hours=hours)
 
 
 def test_who_learns_on_has_not_ended(best, tmp_path):
@@ -140,3 +148,12 @@ def test_a_teacher_that_is_stopped_early_has_ended(small, tmp_path, monkeypatch)
     teacher = TeacherModule("pong", network="net3", score_every_hours=1)
     fit(teacher, ReplayDataModule("pong", **small), hours=5, default_root_dir=tmp_path, callbacks=[Enough()])
     assert read_index(tmp_path).ended
+
+
+def test_a_changed_index_is_noticed(best, tmp_path):
+    """Another score in the index of best networks is told by the checksum."""
+    best.scored(0, -21.0, network(), {"game": "pong"})
+    path = tmp_path / FOLDER / INDEX
+    path.write_text(path.read_text().replace("-21.0", "21.0"))
+    with pytest.raises(ValueError, match="its checksum is wrong"):
+        read_index(tmp_path)

@@ -67,10 +67,18 @@ def test_runs_are_numbered_and_named_folders_are_not_reused(fit, workdir, capsys
     fit()
     assert sorted(path.name for path in (workdir / "runs" / "compress").iterdir()) == ["0", "1"]
     before = {path: path.stat().st_mtime_ns for path in (workdir / "runs").rglob("*")}
-    with pytest.raises(SystemExit) as stop:
-        fit("--run_dir", "runs/compress/0")
-    assert stop.value.code == 2
-    assert "not empty" in capsys.readouterr().err
+    whose = "runs/compress/1/checkpoints/last.ckpt"
+    for args, reason in (
+        (["--run_dir", "runs/compress/0"], "runs/compress/0 is not empty"),
+        (["--run_dir", "runs/compress/0", "--ckpt_path", whose], "runs/compress/0 is not empty"),
+        (["--run_dir", "runs/compress/0", "--resume", "runs/compress/1"], "goes on in runs/compress/1"),
+        (["--run_dir", "elsewhere", "--resume", "runs/compress/1"], "leave run_dir and ckpt_path out"),
+        (["--ckpt_path", whose, "--resume", "runs/compress/1"], "leave run_dir and ckpt_path out"),
+    ):
+        with pytest.raises(SystemExit) as stop:
+            fit(*args)
+        assert stop.value.code == 2
+        assert reason in capsys.readouterr().err
     assert {path: path.stat().st_mtime_ns for path in (workdir / "runs").rglob("*")} == before
 
 
@@ -81,6 +89,30 @@ def test_validate_scores_a_checkpoint_without_being_told_its_config(fit, workdir
     capsys.readouterr()
     main(["validate", "--ckpt_path", "mine/checkpoints/last.ckpt"])
     assert f"pong: {expected:.1f} (" in capsys.readouterr().out
+    main(["validate", "--config", "debug", "--ckpt_path", "mine/checkpoints/last.ckpt", "--data.eval_episodes", "3"])
+    assert "3 episodes" in capsys.readouterr().out
+
+
+def test_scores_are_kept_before_they_are_shown(fit, workdir, monkeypatch):
+    """Where whoever reads the table has gone, as `head` does, the scores are in the folder all the same."""
+
+    def nobody_reads(scores: dict) -> None:
+        raise SystemExit(1)  # as rich does of a broken pipe
+
+    monkeypatch.setattr("distill.fit.show", nobody_reads)
+    with pytest.raises(SystemExit):
+        fit("--run_dir", "mine")
+    assert (workdir / "mine" / "scores.json").is_file()
+
+
+def test_folders_of_others_stay(fit, workdir, capsys):
+    """A run that is refused removes the folders that it made, and no others."""
+    (workdir / "given" / "before").mkdir(parents=True)
+    for run_dir in ("given/before", "given/before/and/after"):
+        with pytest.raises(SystemExit):
+            fit("--run_dir", run_dir, "--model.temperature=-1")
+        assert "temperature is -1.0" in capsys.readouterr().err
+        assert not list((workdir / "given" / "before").iterdir())
 
 
 def test_a_run_goes_on_from_its_checkpoint(fit, workdir, capsys):
@@ -251,6 +283,10 @@ def test_interpolation_follows_the_command_line(workdir, capsys):
         (["--data.memory_hours", "1e-6"], "leaves 0 steps of each environment in the memory"),
         (["--trainer.max_steps", "7"], "trainer.max_steps is 7; it must be -1"),
         (["--trainer.limit_val_batches", "0.5"], "limit_val_batches is 0.5; it must be 1.0, all games, or 0, none"),
+        (["--trainer.check_val_every_n_epoch", "0"], "check_val_every_n_epoch is 0; it must be 1 or more"),
+        (["--data.teacher", "null"], "data.teacher is missing, from whom StudentModule learns"),
+        (["--model", "distill.teacher.TeacherModule"], "TeacherModule learns from its own play; data.teacher must be"),
+        (["--data.game", "null"], "data.game is missing; give a complete config first"),
         (["--trainer.gradient_clip_val", "0.5"], "gradient_clip_val is 0.5; it must be null"),
         (["--trainer.accumulate_grad_batches", "2"], "accumulate_grad_batches is 2; it must be 1"),
         (["--data.game", "{pong: 5}"], "the teacher of pong is 5; it must be a name or a file, or null"),

@@ -1,14 +1,19 @@
 """The data module: refills, blocks, and what a run of both modules does, on real Pong."""
 
+import inspect
 import itertools
+import math
 from contextlib import nullcontext
 
 import lightning as L
 import pytest
 import torch
 
+from distill import protocol
 from distill.atari import Atari
 from distill.data import ReplayDataModule
+from distill.evaluation import Episodes
+from distill.hours.recording import Recording
 from distill.student import StudentModule
 from distill.teacher import TeacherModule
 
@@ -240,6 +245,22 @@ def test_validation_scores_the_students_own_play(make_teacher, small):
     assert trainer.callback_metrics["val/score"].item() == pytest.approx(module.summaries["pong"].mean)
 
 
+@pytest.mark.parametrize("beta", [1.0, [(0, 1.0), (5, 0.0)]])
+def test_what_a_run_goes_on_from_is_not_evicted(make_teacher, small, tmp_path, monkeypatch, beta):
+    """With a limit below the memory, a run that goes on finds each hour that it remembered, and plays the next."""
+    played, play = [], Recording._play
+    monkeypatch.setattr(Recording, "_play", lambda self, hour, tell: played.append(hour) or play(self, hour, tell))
+    few = {**small, "memory_hours": 3, "store_limit_gb": 1e-6, "beta": beta}
+
+    def run(hours, **how):
+        L.seed_everything(0, verbose=False)
+        return fit(StudentModule("pong"), ReplayDataModule("pong", make_teacher("pong"), **few), hours, **how)
+
+    run(4).save_checkpoint(tmp_path / "four.ckpt")
+    run(5, ckpt_path=tmp_path / "four.ckpt")
+    assert played == [0, 1, 2, 3, 4]
+
+
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
@@ -249,6 +270,7 @@ def test_validation_scores_the_students_own_play(make_teacher, small):
         ({"hour_steps": 242}, "multiple of"),
         ({"updates_per_hour": 7}, "multiple of"),
         ({"memory_hours": 0}, "above 0"),
+        ({"memory_hours": math.inf}, "above 0, and finite"),
         ({"epsilon": 1.5}, "between 0 and 1"),
         ({"epsilon": [(0, 1.0), (4, -0.1)]}, "epsilon is -0.1; it must be between 0 and 1"),
         ({"epsilon": []}, "there must be one"),
@@ -294,3 +316,37 @@ def test_mixed_precision_learns_from_fresh_weights(make_teacher, small):
     )
     assert seen[0].dtype == torch.bfloat16
     assert not any(torch.equal(before, after) for before, after in itertools.pairwise(seen))
+
+
+def test_the_evaluations_rules_are_the_options():
+    """Episodes, seed, epsilon and longest episode of an evaluation are the ones given."""
+    data = ReplayDataModule("pong", seed=5, eval_epsilon=0.25, eval_episodes=3, max_frames=400)
+    assert data.eval_rules("pong") == Episodes("pong", (0, 1, 2), 5, 0.25, 400)
+
+
+def test_the_defaults_are_the_papers():
+    """What nobody changes is what the paper says."""
+    defaults = {name: of.default for name, of in inspect.signature(ReplayDataModule).parameters.items()}
+    paper = {"hour_steps": 54_000, "updates_per_hour": 10_000, "memory_hours": 10, "batch_size": 32, "epsilon": 0.05}
+    paper |= {"eval_epsilon": 0.05, "eval_episodes": 30, "max_frames": 108_000}
+    assert {name: defaults[name] for name in paper} == paper
+    assert (protocol.NOOP_MAX, protocol.TEMPERATURE) == (30, 0.01)
+
+
+def test_each_hour_draws_others(make_teacher, small):
+    """The draws of an hour are its own, though the memory may hold the same steps."""
+    seen = []
+
+    class Watching(StudentModule):
+        def loss(self, batch):
+            seen.append(batch.labels.clone())
+            return super().loss(batch)
+
+    class Same(ReplayDataModule):
+        def refill(self, number, **more):
+            if number == 0:
+                super().refill(number, **more)
+
+    fit(Watching("pong"), Same("pong", make_teacher("pong"), **small))
+    first, second = seen[: len(seen) // 2], seen[len(seen) // 2 :]
+    assert not any(torch.equal(one, other) for one, other in zip(first, second, strict=True))

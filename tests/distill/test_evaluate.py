@@ -111,7 +111,7 @@ def test_a_student_beside_its_teacher(teachers, tmp_path, capsys):
     assert figures["teacher"]["mean"] == figures["mean"] > figures["random"] == 1.7
     assert figures["ratio"] == figures["random_adjusted_ratio"] == 1
     assert figures["human_normalised"] == pytest.approx((figures["mean"] - 1.7) / (31.8 - 1.7))
-    assert figures["human_normalised_by"] == "no-op starts, Mnih et al. 2015"
+    assert figures["human_normalised_by"] == "no-op starts, Mnih et al. 2015, of up to 5 minutes"
     assert "human-normalised" in capsys.readouterr().out
     short = evaluated(tmp_path, file, *SHORT, "--teacher", file)
     assert short["random"] < 1.7
@@ -154,7 +154,8 @@ def test_few_different_games_are_warned_of(teachers, capsys):
 
 def test_a_video_shows_the_first_episode(teachers, starts, tmp_path):
     """The video has a picture for each frame that the network played; its first is the game's."""
-    imageio = pytest.importorskip("imageio.v2")
+    import imageio.v2 as imageio
+
     args = ["--max_frames", "200", "--episodes", "1", "--starts", starts]
     main(["evaluate", teachers["breakout"], *args, "--video", str(tmp_path / "v.mp4")])
     with warnings.catch_warnings():

@@ -124,3 +124,17 @@ def test_played_random_score():
     expected = score_episodes(favourite, episodes._replace(epsilon=1.0))
     assert expected.min() > 0
     assert random_score(episodes) == pytest.approx(expected.mean())
+
+
+def test_an_interval_is_of_95_percent():
+    """Of the exact binomial distribution of 50 zeros and 50 ones, P(<= 39) is 1.8% and P(<= 40) is 2.8%."""
+    assert summarise(np.repeat([0.0, 1.0], 50)).interval95 == (0.40, 0.60)
+
+
+def test_published_random_scores_are_of_their_rules(monkeypatch):
+    """With other starts, sticky actions or shorter episodes a random player plays."""
+    monkeypatch.setattr("distill.evaluation.score_episodes", lambda policy, rules: np.array([7.0]))
+    whole = Episodes("pong", (0,), 0)
+    assert random_score(whole) == -20.7
+    for other in ({"max_frames": 400}, {"sticky": 0.25}, {"starts": object()}):
+        assert random_score(whole._replace(**other)) == 7.0

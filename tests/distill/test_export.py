@@ -8,6 +8,7 @@ import onnx
 import pytest
 import torch
 
+from distill import export
 from distill.cli import main
 from distill.files.packing import HEADER
 from distill.networks import build
@@ -66,7 +67,7 @@ def test_an_onnx_file_plays(make_teacher, workdir, capsys):
 
 def test_mistakes(several, make_teacher, workdir, capsys):
     """What cannot be exported or played is refused in one line, and nothing is written."""
-    pong = make_teacher("pong")
+    pong, one = make_teacher("pong"), [several, "--game", "pong"]
     main(["export", pong, "--out", "good.onnx"])
     capsys.readouterr()
     good = (workdir / "good.onnx").read_bytes()
@@ -81,6 +82,7 @@ def test_mistakes(several, make_teacher, workdir, capsys):
         (["export", several, "--game", "qbert"], "not qbert; give a network for qbert"),
         (["export", pong, "--out", "mine.pt"], "must end in .onnx"),
         (["export", pong, "--format", "safetensors", "--out", pong], "which is what is read"),
+        (["export", *one, "--format", "safetensors", "--teacher", pong, "--out", pong], "which is what is read"),
         (["export", pong, "--format", "tflite"], "one of 'onnx', 'torch', 'safetensors'"),
         (["export", pong, "--teacher", make_teacher("breakout")], "plays breakout, not pong"),
         (["evaluate", "good.onnx", "--game", "breakout"], "plays pong, not breakout"),
@@ -97,3 +99,14 @@ def test_mistakes(several, make_teacher, workdir, capsys):
         assert message in err
         assert err.count("\n") == 1
     assert sorted(workdir.iterdir()) == before
+
+
+def test_a_file_that_answers_otherwise_is_not_written(make_teacher, workdir, monkeypatch, capsys):
+    """What is read back is held to the network's actions."""
+    wrong = lambda seen: np.random.default_rng(0).random((len(seen), 6), np.float32)  # noqa: E731
+    monkeypatch.setitem(export.READERS, "safetensors", lambda content: wrong)
+    monkeypatch.setattr(export, "observations_of", lambda network, game: np.zeros((200, 4, 84, 84), np.uint8))
+    with pytest.raises(SystemExit):
+        main(["export", make_teacher("pong"), "--format", "safetensors", "--out", "a.safetensors"])
+    assert "chooses other actions" in capsys.readouterr().err
+    assert not (workdir / "a.safetensors").exists()

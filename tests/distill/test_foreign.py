@@ -10,6 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sb3_contrib import QRDQN, RecurrentPPO
+from stable_baselines3 import A2C, PPO
+from stable_baselines3 import DQN as StableDQN
+from stable_baselines3.common.env_util import make_atari_env
+from stable_baselines3.common.vec_env import VecFrameStack
 from torch import nn
 
 from distill.atari import action_names, legal_actions
@@ -18,13 +23,6 @@ from distill.export import observations_of
 from distill.networks import DQN
 from distill.onnx_file import open_onnx, to_onnx
 from distill.weights import load_network, save_network
-
-pytest.importorskip("sb3_contrib")
-from sb3_contrib import QRDQN, RecurrentPPO
-from stable_baselines3 import A2C, PPO
-from stable_baselines3 import DQN as StableDQN
-from stable_baselines3.common.env_util import make_atari_env
-from stable_baselines3.common.vec_env import VecFrameStack
 
 SMALL = (4, 4, 4, 8)
 """Widths, of files that are to be refused."""

@@ -6,12 +6,15 @@ import lightning as L
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 from distill.data import ReplayDataModule
 from distill.guest import Guest, identity
 from distill.networks import DQN
 from distill.report import report
+from distill.runs.checkpoints import Checkpoints, SealedFiles
+from distill.runs.stopping import Signals
 from distill.student import StudentModule
 from distill.weights import load_network
 
@@ -118,6 +121,45 @@ def test_a_copy_teaches():
         before = guest(seen)
         module.weights.zero_()
         assert torch.equal(guest(seen), before)
+
+
+class Odd(nn.Module):
+    """Has a number without a dimension, a layer under two names, an infinite mask, and a part that is frozen."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(64)
+        self.first = self.second = nn.Linear(64, 64)
+        self.out = nn.Linear(64, 6)
+        self.frozen = nn.Dropout(0.5).eval()
+        self.register_buffer("mask", torch.full((6,), -torch.inf))
+
+    def forward(self, observations: torch.Tensor) -> torch.Tensor:
+        coarse = nn.functional.avg_pool2d(observations.float() / 255, 21).flatten(1)
+        return torch.maximum(self.out(self.frozen(self.second(self.first(self.norm(coarse))))), self.mask)
+
+
+class OddStudent(StudentModule):
+    def make_network(self, num_actions: int) -> nn.Module:
+        return Odd()
+
+
+@pytest.mark.filterwarnings("ignore:Found 1 module.* in eval mode")
+def test_a_network_of_ones_own_ends_in_a_file(small, tmp_path):
+    """Whatever it is made of, a run of it writes its checkpoints and ends; it can teach, too."""
+    student, data = OddStudent("pong"), ReplayDataModule("pong", Odd(), **small)
+    assert student.network.scores.norm.training
+    assert not student.network.scores.frozen.training
+    with Signals() as signals:
+        saving = {"enable_checkpointing": True, "plugins": [SealedFiles()], "limit_val_batches": 1.0}
+        quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
+        callbacks = [Checkpoints(tmp_path / "checkpoints", signals)]
+        (tmp_path / "checkpoints").mkdir()
+        L.Trainer(max_epochs=1, callbacks=callbacks, default_root_dir=tmp_path, **saving, **quiet).fit(student, data)
+    report(student, data, tmp_path)
+    written = load_file(tmp_path / "student.safetensors")
+    assert written.keys() == student.network.state_dict().keys()
+    assert all(torch.equal(written[name], one) for name, one in student.network.state_dict().items())
 
 
 @pytest.mark.parametrize(

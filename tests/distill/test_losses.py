@@ -110,13 +110,14 @@ def test_td():
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("name", ["nll", "mse", "kl", "td"])
+@pytest.mark.parametrize("name", ["nll", "mse", "kl", "gap", "td"])
 def test_one_float32_number_per_sample(name, dtype):
     """Half-precision inputs are widened before anything is computed, and samples are not reduced."""
     losses = {
         "nll": nll_loss,
         "mse": mse_loss,
         "kl": lambda student, teacher: kl_loss(student, teacher, temperature=0.01),
+        "gap": lambda student, teacher: gap_loss(student, teacher, temperature=0.01),
         "td": lambda student, teacher: td_loss(student, torch.tensor([0, 1, 2, 0, 1]), teacher[:, 0]),
     }
     student, teacher = (x.detach().to(dtype) for x in values(5, 3))

@@ -1,7 +1,6 @@
 """`online`: a teacher that learns and its students, as processes side by side, on real Pong."""
 
 import re
-import shlex
 import signal
 import subprocess
 import sys
@@ -9,39 +8,19 @@ import time
 
 import psutil
 import pytest
-import torch
 
 from distill.cli import main
-from distill.weights import load_network
 
 OVERLAY = ["--teacher.config", "conf/debug.yaml", "--student.config", "conf/debug.yaml", "--student.model.network=net3"]
 SHORT = ["--config", "conf/online.yaml", *OVERLAY, "--run_dir", "pair"]
 
 
-def weights(run):
-    return load_network(str(run / "student.safetensors"))[0].state_dict()
-
-
-def test_side_by_side_and_alone(workdir, capsys):
-    """Both runs end, with a figure of them; a student that is started alone with its printed command is the same."""
-    main(["online", *SHORT, "--seeds", "[1]"])
-    out, err = capsys.readouterr()
-    assert "teacher  play  hour" in err
-    assert "student1 play  hour" in err
-    assert (workdir / "pair" / "figure5.png").is_file()
-    (line,) = [line for line in out.splitlines() if line.startswith("student1: ")]
-    alone = line.removeprefix("student1: ").replace("pair/student1", "alone")
-    subprocess.run(["env", *shlex.split(alone)], check=True, capture_output=True)
-    once, again = weights(workdir / "pair" / "student1"), weights(workdir / "alone")
-    assert all(torch.equal(tensor, again[name]) for name, tensor in once.items())
-
-
 def test_without_its_teacher_no_student_begins(workdir, capsys):
     """Where the teacher's run fails, its reason is the last line."""
     with pytest.raises(SystemExit) as stop:
-        main(["online", *SHORT, "--teacher.model.learning_rate", "-1"])
+        main(["online", *SHORT, "--teacher.model.learning_rate", "1e30"])
     assert stop.value.code == 1
-    assert "error: teacher failed: learning_rate is -1" in capsys.readouterr().err.splitlines()[-1]
+    assert "error: teacher failed: " in capsys.readouterr().err.splitlines()[-1]
     assert not (workdir / "pair" / "student0").exists()
 
 
@@ -80,6 +59,9 @@ def test_interrupted_it_leaves_nothing_running(workdir, how, code):
         (["--student", "nowhere.yaml"], "nowhere.yaml"),
         (["--student", "broken.yaml"], "is no config"),
         (["--run_dir", "conf"], "is not empty"),
+        (["--teacher.model.learning_rate", "-1"], "learning_rate is -1"),
+        (["--student.model.temprature", "1"], "did you mean 'temperature'?"),
+        (["--student.data.game", "breakout"], "plays pong, not breakout"),
     ],
 )
 def test_mistakes(workdir, capsys, args, message):

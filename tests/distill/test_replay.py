@@ -125,18 +125,12 @@ def test_transitions(length, written, chunk, ahead):
 
 
 def test_uniform():
-    """Every remembered step is drawn equally often."""
-    memory = filled(10)
-    counts = np.zeros(256)
-    rng = np.random.default_rng(0)
-    for _ in range(16):
-        codes = memory.minibatch(rng, 450).labels[:, 0].int().numpy()
-        np.add.at(counts, codes, 1)
-    counts = counts[code(TIMES - 10, 0) : code(TIMES, 0)]
-    # 7,200 draws from 30 steps: 240 each, standard deviation 15.2. One of 30 normal numbers is further than 5.5 of
-    # these off with probability 30 x 4e-8, about 1e-6.
-    assert counts.sum() == 7200
-    assert np.abs(counts - 240).max() < 5.5 * 15.2
+    """Every remembered step of every environment is drawn equally often."""
+    times, envs = filled(10)._draw(np.random.default_rng(0), 300_000, 0)
+    counts = np.bincount((times - times.min()) * ENVS + envs, minlength=30)
+    # 10,000 draws of each, standard deviation 98.3. One of 30 normal numbers is further than 5.5 of these off with
+    # probability 30 x 4e-8, about 1e-6.
+    assert np.abs(counts - 10_000).max() < 5.5 * 98.3
 
 
 def test_types():

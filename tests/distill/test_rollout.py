@@ -4,6 +4,7 @@ import itertools
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,7 +15,8 @@ from distill.atari import Atari
 from distill.networks import build
 from distill.randomness import generator
 from distill.replay import Memory, Steps
-from distill.rollout import Episodes, Policy, Step, Unfinished, collect, greedy_in, play
+from distill.rollout import Episodes, Policy, Rules, Step, Unfinished, collect, greedy_in, play
+from distill.schedule import Schedule
 
 
 def episodes(count: float = math.inf, seed: int = 0) -> Episodes:
@@ -239,3 +241,12 @@ def test_a_policy_is_what_it_says_in_any_surroundings():
     learning[0].eval()
     assert np.array_equal(greedy_in(learning)(seen), alone)
     assert [learning.training, learning[0].training, learning[1].training] == [True, False, True]
+
+
+def test_each_process_plays_for_itself():
+    """Episodes, and who acts in them, depend on the process's rank."""
+    rules = Rules("breakout", 0, 0, 4, 400, Schedule.of(0.3), 2000, Schedule.of(0.5))
+    other = replace(rules, rank=1)
+    assert rules.episode(0).random() != other.episode(0).random()
+    acts = [[one.student_acts(number, 0) for number in range(64)] for one in (rules, other)]
+    assert acts[0] != acts[1]

@@ -5,11 +5,14 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
+from distill.data import ReplayDataModule
 from distill.losses import gap_loss, kl_loss, mse_loss, nll_loss
 from distill.networks import build
+from distill.player import Diverged
 from distill.replay import Block, Minibatch
 from distill.student import StudentModule
 from distill.weights import load_network, save_network
+from tests.distill.test_data import fit
 
 
 @pytest.fixture
@@ -134,3 +137,46 @@ def test_weights_of_another_network_are_refused(arguments, reason):
     """With one line that says what they are, and what they must be."""
     with pytest.raises(ValueError, match=reason):
         StudentModule(**{"game": "pong", "pretrained": "pong", **arguments})
+
+
+def test_agreement_is_the_share_of_equal_greedy_actions():
+    """Of five states in which the student does what its teacher does in three, that is 60%."""
+    torch.manual_seed(0)
+    student, logged = StudentModule("pong"), {}
+    seen = torch.randint(0, 256, (5, 4, 84, 84), dtype=torch.uint8)
+    labels = student(seen).detach()
+    labels[:2] *= -1
+    student.update = lambda block: torch.zeros(())
+    student.log_block = lambda **metrics: logged.update(metrics)
+    student.training_step(Block({"pong": Minibatch(seen, labels, game="pong")}, ("pong",), 5))
+    assert logged["agreement"].item() == pytest.approx(0.6)
+
+
+def test_options_reach_the_optimiser():
+    """Learning rate, decay and epsilon are the ones given."""
+    (group,) = StudentModule("pong", learning_rate=2e-3, decay=0.5, rms_epsilon=0.1).configure_optimizers().param_groups
+    assert (group["lr"], group["betas"], group["eps"]) == (2e-3, (0.0, 0.5), 0.1)
+
+
+def test_the_learning_rate_follows_its_schedule(make_teacher, small):
+    """It changes with each block, in proportion to the time between two points."""
+    seen = []
+
+    class Watching(StudentModule):
+        def loss(self, batch):
+            seen.append(self.optimizers().param_groups[0]["lr"])
+            return super().loss(batch)
+
+    fit(Watching("pong", learning_rate=[(0, 1e-3), (2, 2e-4)]), ReplayDataModule("pong", make_teacher("pong"), **small))
+    assert seen == pytest.approx([1e-3] * 4 + [8e-4] * 4 + [6e-4] * 4 + [4e-4] * 4)
+
+
+def test_a_loss_that_is_no_number_stops_the_run(make_teacher, small):
+    """The line names the update and its hour."""
+
+    class Diverging(StudentModule):
+        def loss(self, batch):
+            return super().loss(batch) * (float("nan") if self.global_step == 13 else 1)
+
+    with pytest.raises(Diverged, match="the loss of update 14, in hour 1, is nan"):
+        fit(Diverging("pong"), ReplayDataModule("pong", make_teacher("pong"), **small))

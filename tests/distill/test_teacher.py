@@ -2,11 +2,14 @@
 
 import pytest
 import torch
+from same import same_weights
 from torch.testing import assert_close
 
+from distill.data import ReplayDataModule
 from distill.replay import Transitions
 from distill.teacher import TeacherModule
 from distill.weights import load_network
+from tests.distill.test_data import fit
 
 
 def rows(rewards, ended=None, lost_life=None):
@@ -88,3 +91,24 @@ def test_bad_arguments_are_refused(arguments):
     """Values out of range give a `ValueError` that says the range."""
     with pytest.raises(ValueError, match="must be"):
         TeacherModule("pong", **arguments)
+
+
+def test_options_reach_the_optimiser():
+    """RMSProp is that of Mnih et al., centred; Adam has the epsilon given."""
+    (group,) = TeacherModule("pong", "net3").configure_optimizers().param_groups
+    assert (group["lr"], group["alpha"], group["eps"], group["centered"]) == (2.5e-4, 0.95, 0.1 / 32, True)
+    adam = TeacherModule("pong", "net3", optimizer="adam", optimizer_epsilon=0.01).configure_optimizers()
+    assert (type(adam), adam.param_groups[0]["eps"]) == (torch.optim.Adam, 0.01)
+
+
+def test_the_target_network_follows_every_so_many_updates(small):
+    """It is what the network was at every eighth update, and no other."""
+    same = []
+
+    class Watching(TeacherModule):
+        def training_step(self, block):
+            super().training_step(block)
+            same.append(same_weights(self.network, self.target))
+
+    fit(Watching("pong", network="net3", target_updates=8, learning_rate=1e-3), ReplayDataModule("pong", **small))
+    assert same == [False, True, False, True]

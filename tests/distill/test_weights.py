@@ -57,6 +57,18 @@ def test_header(saved):
     assert header.keys() - PONG.keys() == {"widths", "num_actions", "input"}
 
 
+def test_a_header_of_one_game_out_of_several(tmp_path):
+    """What a file lists for each of its games is said of the one that is asked for."""
+    games = {"pong": 6, "breakout": 4}
+    trained = {"hours": 3, "teacher": ["a", "b"]}
+    said = {"score": [{"mean": 1.0}, {"mean": 2.0}], "actions": [["NOOP"] * 6, ["NOOP"] * 4], "trained": trained}
+    path = str(tmp_path / "both")
+    save_network(Path(path), build("multi3", num_actions=games), {"game": list(games), **said})
+    header = load_network(path, "breakout")[1]
+    assert (header["game"], header["score"], header["actions"]) == ("breakout", {"mean": 2.0}, ["NOOP"] * 4)
+    assert header["trained"] == {"hours": 3, "teacher": "b"}
+
+
 def refuse(path: Path) -> None:
     with pytest.raises(ValueError, match=re.escape(str(path))):
         load_network(str(path))
@@ -138,3 +150,15 @@ def test_teacher(saved):
         load_teacher(str(path), "breakout", 6)
     with pytest.raises(ValueError, match=rf"{re.escape(str(path))}.* has 6 actions; pong has 4"):
         load_teacher(str(path), "pong", 4)
+
+
+def test_a_changed_file_is_noticed(tmp_path):
+    """A flipped bit in a weight, and another number in the header, are told by the checksum."""
+    path = tmp_path / "one.safetensors"
+    save_network(path, build("net3", num_actions=6), {"game": "pong", "score": 18.5})
+    whole = path.read_bytes()
+    for damaged in (whole[:-1] + bytes([whole[-1] ^ 1]), whole.replace(b"18.5", b"19.5")):
+        assert damaged != whole
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match="its checksum is wrong"):
+            load_network(str(path))

@@ -171,6 +171,20 @@ def test_a_file_in_use_stays(tmp_path, open_store):
     assert names(tmp_path) == "bde"
 
 
+def test_what_will_be_wanted_is_held_before(tmp_path, open_store):
+    """Files can be held by name before they are read; names that have none do not matter; reading evicts nothing."""
+    before = open_store()
+    fill(before, "abc")
+    before.close()
+    store = open_store(1e-6)
+    store.hold(["a", "x", "b"])
+    store.get("c", never)
+    assert names(tmp_path) == "abc"
+    store.release("c")
+    fill(store, "e")
+    assert names(tmp_path) == "abe"
+
+
 def make_slowly(folder: Path, made: multiprocessing.Queue, number: int) -> None:
     def make() -> bytes:
         made.put(number)

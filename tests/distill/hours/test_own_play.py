@@ -3,10 +3,13 @@
 import lightning as L
 import pytest
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint
+from same import same_weights
 
 from distill.data import ReplayDataModule
+from distill.files.checkpoint import LAST
 from distill.hours.hour import Gone
+from distill.runs.checkpoints import Checkpoints, SealedFiles
+from distill.runs.stopping import Signals
 from distill.teacher import TeacherModule
 from tests.distill.test_data import fit
 
@@ -16,25 +19,27 @@ PLAY |= {"epsilon": [(0, 1.0), (3, 0.0)], "hour_steps": 480}
 
 @pytest.fixture
 def learn(tmp_path, small):
-    """Let a teacher learn hours in a folder; its last checkpoint is kept in another."""
+    """Let a teacher learn hours in a folder; its last checkpoints are kept in another."""
 
-    def run(folder, hours, game="pong", ckpt_path=None, **changes):
+    def run(folder, hours, game="pong", ckpt_path=None, callbacks=(), **changes):
         L.seed_everything(0, verbose=False)
         games = game if isinstance(game, str) else dict.fromkeys(game)
         data = ReplayDataModule(games, **{**small, **PLAY, **changes})
         network = "net3" if isinstance(game, str) else "multi3"
         module = TeacherModule(game, network, target_updates=10, optimizer="adam", learning_rate=1e-3)
-        saving = ModelCheckpoint(tmp_path / "checkpoints" / folder, filename="last", save_on_train_epoch_end=True)
-        kept = {"enable_checkpointing": True, "callbacks": [saving], "default_root_dir": tmp_path / folder}
-        fit(module, data, hours, ckpt_path, **kept)
+        checkpoints = tmp_path / "checkpoints" / folder
+        checkpoints.mkdir(parents=True, exist_ok=True)
+        with Signals() as signals:
+            every = [*callbacks, Checkpoints(checkpoints, signals)]
+            kept = {"enable_checkpointing": True, "callbacks": every, "plugins": [SealedFiles()]}
+            fit(module, data, hours, ckpt_path, default_root_dir=tmp_path / folder, **kept)
         return module, data
 
     return run
 
 
 def last(folder):
-    (path,) = (folder.parent / "checkpoints" / folder.name).glob("*.ckpt")
-    return path
+    return folder.parent / "checkpoints" / folder.name / LAST
 
 
 @pytest.mark.parametrize(
@@ -56,7 +61,7 @@ def test_only_what_is_remembered_is_kept(learn, tmp_path):
     learn("run", 7)
     # 180 steps of each environment and three more are remembered, 120 are an hour: two hours before the present one.
     assert sorted(path.name for path in (tmp_path / "run" / "play").iterdir()) == [
-        f"pong-0-{begin:09}-{begin + 120:09}.hour" for begin in (250, 370, 490, 610, 730)
+        f"pong-0-{begin:09}-{begin + 120:09}.hour" for begin in (370, 490, 610, 730)
     ]
 
 
@@ -72,3 +77,38 @@ def test_without_its_memory_it_does_not_go_on(learn, tmp_path):
     lost.unlink()
     with pytest.raises(Gone, match=f"{lost} is missing"):
         learn("run", 3, ckpt_path=last(tmp_path / "run"))
+
+
+def test_other_environments_do_not_go_on(learn, tmp_path):
+    """What was played in four environments is not continued in eight."""
+    learn("run", 1)
+    with pytest.raises(Gone, match="4 environments played before; num_envs is 8, and must be as it was"):
+        learn("run", 2, ckpt_path=last(tmp_path / "run"), num_envs=8)
+
+
+class Killed(L.Callback):
+    """Ends a run in the midst of its third hour."""
+
+    def on_train_batch_end(self, trainer, module, outputs, batch, number):
+        if (trainer.current_epoch, number) == (2, 4):
+            raise RuntimeError("killed")
+
+
+class Often(L.Callback):
+    """Saves after every block, as it likes."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def on_train_batch_end(self, trainer, module, outputs, batch, number):
+        trainer.save_checkpoint(self.path)
+
+
+def test_checkpoints_of_others_cost_none_of_ours_its_play(learn, tmp_path):
+    """Beside a callback that saves more often, a run that dies still goes on from its own last checkpoint."""
+    few = {"memory_hours": 0.5, "refills_per_hour": 6, "block_updates": 2}
+    with pytest.raises(RuntimeError, match="killed"):
+        learn("run", 3, callbacks=[Often(tmp_path / "often.ckpt"), Killed()], **few)
+    whole, _ = learn("whole", 3, **few)
+    again, _ = learn("run", 3, ckpt_path=last(tmp_path / "run"), **few)
+    assert same_weights(whole, again)

@@ -1,5 +1,7 @@
 """A teacher's hours: played once, found afterwards, the same however they came about."""
 
+import threading
+from concurrent.futures import CancelledError
 from dataclasses import fields, replace
 
 import numpy as np
@@ -9,7 +11,7 @@ from same import same_steps
 
 from distill.files.store import Store
 from distill.hours.hour import Gone, Hour
-from distill.hours.recording import Recording
+from distill.hours.recording import Recording, provenance
 from distill.networks import build
 from distill.replay import Memory, Steps
 from distill.rollout import Rules, Unfinished
@@ -164,9 +166,12 @@ def test_the_newest_hours_are_held(recording):
 def test_closing_stops_play(recording):
     """Closing does not wait for the hour that is being played."""
     one = recording(rules=replace(RULES, hour_steps=10_000_000), overlap=True)
-    one._worker.submit(one._get, 0)
-    one.close()
-    assert one.played_hours == 0
+    playing = one._worker.submit(one._get, 0)
+    closing = threading.Thread(target=one.close, daemon=True)
+    closing.start()
+    closing.join(60)
+    assert not closing.is_alive()
+    assert playing.cancelled() or isinstance(playing.exception(), CancelledError)
 
 
 MIXED = replace(RULES, beta=Schedule.of(0.5), epsilon=Schedule.of(0.0))
@@ -217,3 +222,20 @@ def test_the_students_weights_are_part_of_the_name(recording):
 def test_where_the_student_acts_no_hour_is_played_ahead(recording):
     """The student of the next hour is not known yet."""
     assert not recording(rules=MIXED, student=1, overlap=True).overlap
+
+
+def test_the_name_says_which_emulator(monkeypatch):
+    """Cartridge, emulator and how a game is begun are part of what an hour depends on."""
+    torch.manual_seed(0)
+    teacher = build("net3", num_actions=4)
+    found = [provenance(RULES, teacher)]
+    for what, value in (
+        ("distill.hours.recording.rom_md5", lambda game: "0"),
+        ("distill.hours.recording.version", lambda name: "0"),
+        ("distill.protocol.NOOP_MAX", 29),
+        ("distill.protocol.FRAMES_PER_STEP", 3),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(what, value)
+            found.append(provenance(RULES, teacher))
+    assert all(one != other for place, one in enumerate(found) for other in found[:place])

@@ -70,6 +70,9 @@ def test_our_recordings_are_verified_screen_by_screen(tmp_path):
     (verified,) = verify("breakout", wrong, nothing_seen)
     assert verified.episode.actions.tolist() == ACTIONS[:69]
     assert verified.diverges == "frame 70: the screen is another"
+    assert verified.episode.frames == 69  # where the episode ended is not known: perhaps nothing numbered them
+    first, second = verify("breakout", [*wrong, *rows[160:]], nothing_seen)
+    assert (first.episode.frames, second.episode.frames) == (160, 160)
 
 
 @pytest.mark.parametrize("packed", [False, True])

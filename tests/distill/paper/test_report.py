@@ -1,18 +1,21 @@
 """`report`: which run stands in which cell, what the cells say, and the files."""
 
 import csv
+import itertools
 import json
 import re
 import struct
 from html.parser import HTMLParser
+from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
 from distill.cli import main
 from distill.evaluation import geometric_mean
 from distill.paper.published import DQN_SCORES, TABLE_1, TABLE_2, TABLE_B1, TABLE_B2
-from distill.paper.results import run_folders
+from distill.paper.results import Experiment, Result, pool, run_folders
 
 
 @pytest.fixture(scope="module")
@@ -154,6 +157,24 @@ def test_what_is_left_out_is_said(reported):
     assert "warm" not in notes
 
 
+def test_more_play_and_learning_wins_whatever_the_order(write_run, tmp_path):
+    """Hours are of 54,000 steps, not what a shrunken run calls one; of equal play, more updates stand in the table."""
+    write_run(tmp_path / "a" / "fifth", {"pong": (3.0, 20.0)}, updates_per_hour=2_000)
+    write_run(tmp_path / "b" / "shrunken", {"pong": (2.0, 20.0)}, hours=6, hour_steps=480)
+    write_run(tmp_path / "c" / "again", {"pong": (4.0, 20.0)})
+    write_run(tmp_path / "c" / "whole", {"pong": (5.0, 20.0)})
+    for order in itertools.permutations("abc"):
+        main(["report", *(str(tmp_path / folder) for folder in order), "--out", str(tmp_path / "out")])
+        row = cells(tmp_path / "out" / "table1.csv")["pong", "kl"]
+        assert (row["score"], row["hours"]) == ("4.0", "5")
+        notes = (tmp_path / "out" / "report.md").read_text().split("## Notes")[1]
+        assert re.search(r"fifth` is left out: it has fewer updates than `\S+again`", notes)
+        assert re.search(r"shrunken` is left out: it has fewer hours than `\S+again`", notes)
+        assert re.search(r"whole` is left out: it has experiment and seed of `\S+again`", notes)
+    main(["report", str(tmp_path / "b"), "--out", str(tmp_path / "out")])
+    assert "Ours: 0.05 hours of play" in (tmp_path / "out" / "report.md").read_text()
+
+
 @pytest.mark.parametrize(
     ("file", "content"),
     [
@@ -185,10 +206,12 @@ def test_seeds_of_another_teacher_or_trainer_are_not_pooled(write_run, tmp_path)
         scores = json.loads((run / "scores.json").read_text())
         scores["teacher"]["digest"] = digest
         (run / "scores.json").write_text(json.dumps(scores))
-    run = write_run(tmp_path / "runs" / "3", {"pong": (10.0, 20.0)}, seed=3)
-    config = yaml.safe_load((run / "config.yaml").read_text())
-    config["trainer"]["devices"] = 2
-    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    others = {"devices": 2, "precision": "bf16-mixed", "num_nodes": 2, "strategy": "ddp"}
+    for seed, (name, value) in enumerate(others.items(), 3):
+        run = write_run(tmp_path / "runs" / str(seed), {"pong": (10.0, 20.0)}, seed=seed)
+        config = yaml.safe_load((run / "config.yaml").read_text())
+        config["trainer"][name] = value
+        (run / "config.yaml").write_text(yaml.safe_dump(config))
     main(["report", str(tmp_path / "runs"), "--out", str(tmp_path / "out")])
     assert cells(tmp_path / "out" / "table1.csv")["pong", "kl"]["seeds"] == "0 1"
 
@@ -266,3 +289,21 @@ def test_mistakes(content, message, write_run, workdir, capsys):
     assert message in err
     assert len(err.splitlines()) == 1
     assert not (workdir / "report").exists()
+
+
+def result(seed: int, mean: float, teacher: float) -> Result:
+    what = Experiment("m", "dqn", "kl", 0.01, ("pong",), 5, 50_000, False, "")
+    own, theirs = {"mean": mean, "interval95": (0.0, 0.0), "episodes": 30}, {"mean": teacher}
+    return Result(Path("run"), what, seed, "", "pong", own, theirs, -20.7, 1, 1)
+
+
+def test_each_seeds_teacher_counts():
+    """A teacher's score is the mean of those that its students' runs gave it."""
+    assert pool([result(0, 1.0, 18.0), result(1, 3.0, 20.0)]).teacher == 19
+
+
+def test_many_seeds_have_the_quantile_of_students_t():
+    """With 23 seeds, beyond the table, the interval is that of 22 degrees of freedom."""
+    scores = np.random.default_rng(0).normal(size=23)
+    low, high = pool([result(seed, score, 1.0) for seed, score in enumerate(scores)]).interval95
+    assert (high - low) / 2 == pytest.approx(2.0739 * scores.std(ddof=1) / 23**0.5, rel=1e-3)

@@ -13,7 +13,7 @@ import yaml
 
 from distill.cli import main
 from distill.files.checkpoint import BEFORE, LAST, read_checkpoint
-from distill.paper import experiments
+from distill.paper import experiments, reproduce
 from distill.paper.experiments import Plan, cells_of
 from distill.weights import shipped
 
@@ -122,7 +122,8 @@ def test_what_has_ended_is_not_run_again(ended_but_one, workdir, capsys):
     with (ended_but_one.parent / "report" / "tableB1.csv").open() as file:  # the one that was run is a net5
         (row,) = (row for row in csv.DictReader(file) if row["runs"])
     assert row["runs"].endswith(f"/{ended_but_one.name}")
-    assert (row["student"], row["hours"], row["episodes_a_seed"]) == ("net5", "2", "1")
+    assert (row["student"], row["episodes_a_seed"]) == ("net5", "1")
+    assert float(row["hours"]) == pytest.approx(2 * 480 / 54_000, rel=1e-4)
     assert set(listed(capsys, "table1", "--hours", "2", *TINY).values()) == {"has ended"}
 
 
@@ -141,6 +142,26 @@ def test_what_other_options_made_is_not_taken_for_it(ended_but_one, workdir, cap
         assert stop.value.code == 2
         (line,) = capsys.readouterr().err.splitlines()
         assert f"{ended_but_one.name} was begun with other options, --config one_game.yaml" in line
+
+
+def test_a_config_is_known_by_its_content(write_run, workdir, capsys):
+    """Of two configs of one name, each has its own runs; an index that is none is one line."""
+    for folder, decay in (("one", "0.9"), ("two", "0.5")):
+        (workdir / folder).mkdir()
+        (workdir / folder / "mine.yaml").write_text(f"model: {{decay: {decay}}}\n")
+    cells, _ = cells_of("table1", Plan(1, "play", workdir / "runs", ("pong",)), [0])
+    for cell in cells:
+        write_run(workdir / "runs" / cell.name, {"pong": (1.0, 2.0)}, hours=1)
+        reproduce._remember(cell, workdir / "runs", ["--config", "one/mine.yaml"])
+    command = ["table1", "--hours", "1", "--games", "[pong]", "--run_dir", "runs", "--fit.config"]
+    assert set(listed(capsys, *command, "one/mine.yaml").values()) == {"has ended"}
+    with pytest.raises(SystemExit):
+        listed(capsys, *command, "two/mine.yaml")
+    assert "was begun with other options, --config one_game.yaml" in capsys.readouterr().err
+    (workdir / "runs" / "runs.json").write_text("[1]")
+    with pytest.raises(SystemExit):
+        listed(capsys, *command, "one/mine.yaml")
+    assert "runs.json is damaged" in capsys.readouterr().err
 
 
 def test_a_report_is_of_all_that_has_ended(write_run, workdir, capsys):
@@ -181,8 +202,8 @@ def test_a_run_waits_for_another_that_it_needs(workdir, capsys):
     folder = workdir / "runs" / "paper" / "hours1"
     assert began_and_ended(capsys.readouterr().err) == [(number, "begins") for number in (1, 2, 3)]
     assert (folder / "report" / "figure5.csv").is_file()
-    student = (folder / "online-student-seed0.log").stat().st_mtime
-    assert (folder / "online-teacher-seed0" / "scores.json").stat().st_mtime < student
+    ended = (folder / "online-teacher-seed0" / "scores.json").stat().st_mtime_ns
+    assert all((folder / f"online-student-seed{seed}" / "config.yaml").stat().st_mtime_ns > ended for seed in (0, 1))
 
 
 def test_an_interrupted_run_goes_on(ended_but_one, workdir, capsys):
@@ -242,6 +263,7 @@ def test_figure_5_is_a_config_of_online(workdir, capsys):
         (["--jobs", "0"], "jobs is 0"),
         (["--seeds", "[]"], "one at least"),
         (["--seeds", "[1, 1]"], "none twice"),
+        (["--games", "[]"], "games is []; there must be one at least"),
         (["--seeds", "[-1]"], "seeds[0] is -1; it must be 0 or more"),
         (["--fit.model.decay", "2"], "decay is 2.0; it must be between 0 and 0.9999"),
         (["tableX"], "'table1', 'tableB1', 'tableB2'"),

@@ -8,7 +8,8 @@ import pytest
 from same import same_weights
 
 from distill.data import ReplayDataModule
-from distill.files.checkpoint import newest
+from distill.files.checkpoint import LAST, newest, read_checkpoint
+from distill.player import Diverged
 from distill.runs.checkpoints import Checkpoints, SealedFiles
 from distill.runs.stopping import Signals, Stopped
 from distill.student import StudentModule
@@ -111,3 +112,20 @@ def test_an_hour_is_never_cut_short(learn):
         ended = learn(f"parts {what}", what, [Ending()])
         assert ended.scored_updates == ended.trainer.global_step == 2 * 4 * BLOCKS
         assert same_weights(whole, learn(f"parts {what}", what))
+
+
+def test_weights_that_are_no_numbers_spare_the_checkpoint(make_teacher, small, tmp_path):
+    """The run stops, and what it can go on from is from before."""
+
+    class Breaking(L.Callback):
+        def on_train_batch_end(self, trainer, module, outputs, batch, number):
+            if trainer.global_step == 12:
+                module.network.out.bias.data[0] = float("inf")
+
+    data = ReplayDataModule("pong", make_teacher("pong"), **small)
+    with Signals() as signals:
+        callbacks = [Breaking(), Checkpoints(tmp_path / "checkpoints", signals, 1e-9)]
+        kept = {"enable_checkpointing": True, "plugins": [SealedFiles()], "default_root_dir": tmp_path}
+        with pytest.raises(Diverged, match=r"out\.bias became infinite or not a number by update 12"):
+            fit(StudentModule("pong"), data, callbacks=callbacks, **kept)
+    assert read_checkpoint(tmp_path / "checkpoints" / LAST)["global_step"] == 8

@@ -31,6 +31,24 @@ def test_a_grid_is_every_pair(tmp_path):
     assert Points(sweep, 4, 0).known() == sweep.grid()[:4]
 
 
+def test_the_first_points_of_a_grid_cost_no_more(tmp_path):
+    """A grid of more points than there is room for has its first ones at once."""
+    many = {name: {"min": 0, "max": 10**9} for name in ("seed_everything", "data.num_threads")}
+    points = Points(read_sweep(written(tmp_path, parameters=many)), 3, seed=0)
+    assert [point["data.num_threads"] for point in points.known()] == [0, 1, 2]
+
+
+def test_numbers_are_those_of_the_configs(tmp_path):
+    """1e-5 is a number, as in a run's config, though YAML 1.1 takes it for a word."""
+    (tmp_path / "sweep.yaml").write_text(
+        "{method: random, command: ['${env}', '${interpreter}', -m, distill, fit, '${args}'], parameters: "
+        "{a: {distribution: log_uniform_values, min: 1e-5, max: 1.E+2}, b: {values: [-2e3, 1e, e5]}}}"
+    )
+    parameters = read_sweep(tmp_path / "sweep.yaml").parameters
+    assert (parameters["a"]["min"], parameters["a"]["max"]) == (1e-5, 100.0)
+    assert parameters["b"]["values"] == [-2000.0, "1e", "e5"]
+
+
 def test_a_points_options_stand_where_args_does(tmp_path):
     """`${args}` becomes the point's options, after those given for all runs."""
     sweep = read_sweep(written(tmp_path, command=[*COMMAND, "--data.seed=3"]))

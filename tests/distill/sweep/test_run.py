@@ -1,5 +1,6 @@
 """`sweep`: the runs of a sweep's file, one after another, interrupted and gone on with; and what they come to."""
 
+import contextlib
 import csv
 import json
 import os
@@ -24,16 +25,23 @@ TEMPERATURES = [
 ]
 
 
-def interrupt(when) -> None:
-    """Press Ctrl-C as soon as something is the case."""
+@contextlib.contextmanager
+def interrupted(when):
+    """Press Ctrl-C as soon as something is the case, unless all has ended before."""
+    over = threading.Event()
 
     def wait() -> None:
         end = time.monotonic() + 200
         while not when() and time.monotonic() < end:
-            time.sleep(0.05)
+            if over.wait(0.05):
+                return
         os.kill(os.getpid(), signal.SIGINT)
 
     threading.Thread(target=wait, daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()
 
 
 def hours(folder: Path) -> dict[str, int]:
@@ -51,8 +59,8 @@ def test_a_sweep_is_interrupted_and_goes_on(workdir, monkeypatch, capsys):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("WANDB_DATA_DIR", str(workdir / "staging"))
     sweep = workdir / "sweep"
-    interrupt(lambda: (sweep / "1" / "checkpoints" / "last.ckpt").is_file())
-    with pytest.raises(SystemExit) as stop:
+    begun = sweep / "1" / "checkpoints" / "last.ckpt"
+    with interrupted(begun.is_file), pytest.raises(SystemExit) as stop:
         main(["sweep", *TEMPERATURES])
     assert stop.value.code == 130
     out, err = capsys.readouterr()
