@@ -220,7 +220,7 @@ def test_interrupted_it_says_how_to_go_on(workdir):
 
     Even from the checkpoint before the last, where the last is gone, and so without losing anything.
     """
-    command = [sys.executable, "-m", "distill", "reproduce", "table2", "--hours", "3", *TINY[:2]]
+    command = [sys.executable, "-m", "distill", "reproduce", "table2", "--hours", "3", *TINY[:2], *TINY[4:]]
     command += ["--fit.data.game", "{freeway: freeway, pong: pong}"]  # two of the table's games do
     command += ["--fit.model.network", "multi3", "--fit.trainer.max_epochs", str(HOURS)]
     folder = workdir / "runs" / "paper" / "hours3" / "kl-multi10-10games-seed0"
