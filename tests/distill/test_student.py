@@ -1,7 +1,10 @@
 """The student module: its losses, and what a user's subclass changes."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
+from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from torch import nn
 from torch.testing import assert_close
 
@@ -180,3 +183,19 @@ def test_a_loss_that_is_no_number_stops_the_run(make_teacher, small):
 
     with pytest.raises(Diverged, match="the loss of update 14, in hour 1, is nan"):
         fit(Diverging("pong"), ReplayDataModule("pong", make_teacher("pong"), **small))
+
+
+@pytest.mark.parametrize(
+    ("precision", "strategy", "unwatched"),
+    [
+        ("32-true", SingleDeviceStrategy("cpu"), True),
+        ("bf16-mixed", SingleDeviceStrategy("cpu"), True),
+        ("16-mixed", SingleDeviceStrategy("cpu"), False),
+        ("32-true", DDPStrategy(), False),
+    ],
+)
+def test_lightnings_backward_pass_is_taken_where_it_does_more(precision, strategy, unwatched):
+    """Where losses are scaled, or gradients are averaged over devices, PyTorch's alone would be wrong."""
+    student = StudentModule("pong")
+    student._trainer = SimpleNamespace(callbacks=[], strategy=strategy, precision=precision)
+    assert student._unwatched() == unwatched

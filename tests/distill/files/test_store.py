@@ -159,6 +159,15 @@ def test_the_oldest_unused_go_first(tmp_path, open_store):
     assert names(tmp_path) == "adef"
 
 
+def test_a_gigabyte_is_ten_to_the_nine_bytes(tmp_path, open_store):
+    """In 4,000 bytes there is room for three files of 1,032, not for four."""
+    for files in ("abcd", "e"):
+        store = open_store(4.0e-6)
+        fill(store, files)
+        store.close()
+    assert names(tmp_path) == "cde"
+
+
 def test_a_file_in_use_stays(tmp_path, open_store):
     """What another run holds, or this one has not released, is not evicted, even if the limit cannot be kept."""
     other, store = open_store(), open_store(2.2e-6)
