@@ -162,24 +162,28 @@ def _scores(layout: Layout, cells: Cells, games: Sequence[str]) -> Grid:
     """List what each share is made of, a row for each game that was run, beside the paper's shares."""
     of_game = {game: [of.get(game) for of in cells.values()] for game in games}
     of_game = {game: row for game, row in of_game.items() if any(row)}
-    hours = {cell.results[0].experiment.hours for row in of_game.values() for cell in row if cell}
+    every = [cell for row in of_game.values() for cell in row if cell]
+    hours = {cell.results[0].experiment.hours for cell in every}
+    seeds = {len(cell.seeds) for cell in every}
     printed = [column for column in layout.columns if column in layout.paper.cells]
 
     def scored(cell: Pooled | None) -> str:
         if cell is None:
             return DASH
         learned = f", {cell.results[0].experiment.hours:g} hours" if len(hours) > 1 else ""
-        return f"{points(cell.mean)} ({interval(cell.interval95)}), {percent(cell.above_random)}{learned}"
+        pooled = f", {len(cell.seeds)} seeds" if len(seeds) > 1 and len(cell.seeds) > 1 else ""
+        return f"{points(cell.mean)} ({interval(cell.interval95)}), {percent(cell.above_random)}{learned}{pooled}"
 
     def papers(of: Callable[[str], float | None]) -> tuple[str, ...]:
         return (", ".join(percent(of(column)) for column in printed),) if printed else ()
 
     rows: list[tuple[str, ...]] = []
     for game, row in of_game.items():
-        teachers = dict.fromkeys(points(cell.teacher) for cell in row if cell)
+        teachers = [cell.teacher for cell in row if cell and cell.teacher is not None]
+        ends = dict.fromkeys(map(points, (min(teachers), max(teachers)) if teachers else (None,)))
         theirs = {column: layout.paper.cells[column].get(game) for column in printed}
         shares = {column: cell.percent / 100 for column, cell in theirs.items() if cell}
-        rows.append((GAME_NAMES.get(game, game), " or ".join(teachers), *map(scored, row), *papers(shares.get)))
+        rows.append((GAME_NAMES.get(game, game), " to ".join(ends), *map(scored, row), *papers(shares.get)))
     common = common_games(cells)
     if len(common) > 1:
         name = name_of_mean(len(common), len(of_game))

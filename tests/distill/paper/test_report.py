@@ -102,10 +102,11 @@ def test_each_run_stands_in_its_cell(reported):
 
 
 def test_scores_stand_with_interval_and_share_above_random(reported):
-    """A row has the teacher's score, each student's with interval and share, and the paper's; means are below."""
+    """A row has the teacher's score, each student's with interval, share and seeds, and the paper's; means below."""
     text = (reported / "report.md").read_text()
     interval = " to ".join(f"{13 + sign * 4.303 * (13 / 3) ** 0.5:.1f}" for sign in (-1, 1))
-    assert f"| Pong | 20.0 | - | 5.0 (4.0 to 6.0), {25.7 / 40.7:.1%} | 13.0 ({interval}), {33.7 / 40.7:.1%} | " in text
+    kl = f"13.0 ({interval}), {33.7 / 40.7:.1%}, 3 seeds"
+    assert f"| Pong | 20.0 | - | 5.0 (4.0 to 6.0), {25.7 / 40.7:.1%} | {kl} | " in text
     assert "94.4%, 94.9%, 100.9% |" in text
     assert "| game | teacher | Multi-DQN | Multi-Dist-NLL | Multi-Dist-KL | paper: Multi-DQN, Multi-Dist-NLL, " in text
     mean = f"{((20 / 25) * (30.7 / 40.7) * ((500 - 163.9) / (1000 - 163.9))) ** (1 / 3):.1%}"
@@ -295,6 +296,15 @@ def result(seed: int, mean: float, teacher: float) -> Result:
     what = Experiment("m", "dqn", "kl", 0.01, ("pong",), 5, 50_000, False, "")
     own, theirs = {"mean": mean, "interval95": (0.0, 0.0), "episodes": 30}, {"mean": teacher}
     return Result(Path("run"), what, seed, "", "pong", own, theirs, -20.7, 1, 1)
+
+
+def test_a_row_has_all_its_teachers(write_run, tmp_path):
+    """Where columns have other seeds, their teachers' means differ, and the row says from where to where."""
+    for seed, teacher in ((0, 18.0), (1, 20.0)):
+        write_run(tmp_path / "runs" / f"kl{seed}", {"pong": (10.0, teacher)}, seed=seed)
+    write_run(tmp_path / "runs" / "nll", {"pong": (10.0, 18.0)}, loss="nll")
+    main(["report", str(tmp_path / "runs"), "--out", str(tmp_path / "out")])
+    assert "| Pong | 18.0 to 19.0 | - | 10.0 " in (tmp_path / "out" / "report.md").read_text()
 
 
 def test_each_seeds_teacher_counts():
