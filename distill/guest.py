@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from distill.networks import DQN
+from distill.networks import DQN, evaluating
 from distill.weights import digest
 
 Scores = Callable[[UInt8[Tensor, "B 4 84 84"]], Any]
@@ -47,12 +47,11 @@ class Guest(nn.Module):
         self.register_buffer("place", torch.zeros(()), persistent=False)  # where it is, though it may have no weights
         self.digest = "" if learns else identity(self.scores)
         """Names a teacher's hours of play: equal for two only if they play alike."""
-        training = [module for module in self.modules() if module.training]
-        self.eval()
-        with torch.no_grad() if learns else torch.inference_mode():  # in which a lazy layer's weights could not learn
+        if not learns:
+            self.eval()
+        no_gradients = torch.no_grad() if learns else torch.inference_mode()  # in which a lazy layer could not learn
+        with evaluating(self), no_gradients:
             found = self(torch.zeros(2, 4, 84, 84, dtype=torch.uint8, device=_device(self)))
-        for module in training if learns else []:
-            module.training = True
         if tuple(found.shape) != (2, num_actions):
             raise ValueError(
                 f"{self.name} maps 2 observations to {tuple(found.shape)}; with the {num_actions} legal actions of "

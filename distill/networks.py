@@ -6,6 +6,9 @@ games, with 12 actions in all, `multi3` 1,882,668; with 85, `multi10` 6,756,721 
 per legal action of that game.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, UInt8
@@ -206,3 +209,16 @@ def build(name: str, *, num_actions: int | dict[str, int]) -> Network:
 def count_parameters(network: nn.Module) -> int:
     """Count weights and biases."""
     return sum(parameter.numel() for parameter in network.parameters())
+
+
+@contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """Have a network, which may be learning, answer as in evaluation: without dropout, say."""
+    learning = [module for module in network.modules() if module.training]
+    for module in learning:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module in learning:
+            module.training = True

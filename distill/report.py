@@ -14,9 +14,9 @@ from distill.best import rounded
 from distill.data import ReplayDataModule
 from distill.evaluation import random_score, summarise
 from distill.guest import Guest, digest_of
-from distill.networks import DQN, count_parameters
+from distill.networks import DQN, count_parameters, evaluating
 from distill.player import Player
-from distill.rollout import device_of, evaluating, greedy_in
+from distill.rollout import device_of, greedy_in
 from distill.scores import compare, means_of, play_with_bar, print_games, print_table, write_scores
 from distill.weights import save_network
 

@@ -7,7 +7,7 @@ on what was played before; and play that was broken off anywhere goes on from th
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -19,6 +19,7 @@ from torch import nn
 from distill import protocol
 from distill.atari import MAX_SEED, Atari
 from distill.frames import compress
+from distill.networks import evaluating
 from distill.numbering import Numbers
 from distill.randomness import generator
 from distill.replay import Steps
@@ -281,19 +282,6 @@ def collect(
 def device_of(network: nn.Module) -> torch.device:
     """Say where a network is, by any tensor of it."""
     return next(itertools.chain(network.parameters(), network.buffers())).device
-
-
-@contextmanager
-def evaluating(network: nn.Module) -> Iterator[None]:
-    """Have a network, which may be learning, answer as in evaluation: without dropout, say."""
-    learning = [module for module in network.modules() if module.training]
-    for module in learning:
-        module.training = False
-    try:
-        yield
-    finally:
-        for module in learning:
-            module.training = True
 
 
 def greedy_in(network: nn.Module, dtype: torch.dtype | None = torch.float32) -> Policy:

@@ -9,10 +9,10 @@ from torch import Tensor
 
 from distill import checks, protocol
 from distill.losses import gap_loss, kind_taught_by, kl_loss, mse_loss, nll_loss
+from distill.networks import evaluating
 from distill.optimizers import RMSprop
 from distill.player import Player
 from distill.replay import Block, Minibatch
-from distill.rollout import evaluating
 
 LOSSES = ("nll", "mse", "kl", "gap")
 AGREEMENT_BLOCKS = 50

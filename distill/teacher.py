@@ -13,9 +13,10 @@ from distill.best import BestNetworks, rounded, summary_header
 from distill.evaluation import score_episodes, summarise
 from distill.guest import Guest
 from distill.losses import n_step_returns, td_loss
+from distill.networks import evaluating
 from distill.player import Player
 from distill.replay import Block, Transitions, Valued
-from distill.rollout import evaluating, greedy_in
+from distill.rollout import greedy_in
 
 PART = 512
 """Observations that are valued together: as fast as more, and in less memory."""

@@ -170,7 +170,7 @@ def _scores(layout: Layout, cells: Cells, games: Sequence[str]) -> Grid:
     def scored(cell: Pooled | None) -> str:
         if cell is None:
             return DASH
-        learned = f", {cell.results[0].experiment.hours:g} hours" if len(hours) > 1 else ""
+        learned = f", {_hours(cell.results[0].experiment.hours, 1)}" if len(hours) > 1 else ""
         pooled = f", {len(cell.seeds)} seeds" if len(seeds) > 1 and len(cell.seeds) > 1 else ""
         return f"{points(cell.mean)} ({interval(cell.interval95)}), {percent(cell.above_random)}{learned}{pooled}"
 
