@@ -9,12 +9,12 @@ from torchmetrics import MeanMetric
 
 from distill import checks, protocol
 from distill.data import ReplayDataModule
+from distill.engine import frozen_policy
 from distill.evaluation import Episodes, score_episodes
 from distill.guest import Guest
 from distill.handover import HandedOver
 from distill.networks import DQN
 from distill.player import Player
-from distill.rollout import greedy_in
 from distill.starts import Starts
 
 
@@ -94,6 +94,6 @@ class HumanStartEvaluation(L.Callback):
         rules = Episodes(self.starts.game, numbers, ReplayDataModule.of(trainer).seed, self.epsilon, self.max_frames)
         mean = MeanMetric().to(device)
         if numbers:
-            played = score_episodes(greedy_in(network), rules._replace(starts=self.starts))
+            played = score_episodes(frozen_policy(network), rules._replace(starts=self.starts))
             mean.update(torch.from_numpy(played).float())
         return float(mean.compute())

@@ -238,7 +238,6 @@ class ReplayDataModule(L.LightningDataModule):
                 Store(folder, self.store_limit_gb),
                 overlap=division.overlap,
                 num_threads=self.num_threads or division.play_threads,
-                num_groups=division.groups,
                 student=self._player.network.for_game(game),
             )
 

@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,11 +11,13 @@ from rich.table import Table
 
 from distill import checks, protocol
 from distill.atari import num_actions
+from distill.engine import frozen_policy
 from distill.evaluation import Episodes, Played, random_score, summarise
 from distill.film import Actor, film, temperature_of
 from distill.film import check as check_film
 from distill.onnx_file import load_onnx
-from distill.rollout import Policy, greedy_in
+from distill.precision import fitting
+from distill.rollout import Policy
 from distill.scores import compare, play_with_bar, write_scores
 from distill.starts import Starts
 from distill.weights import load_network, load_teacher
@@ -33,7 +35,7 @@ def evaluate(
     sticky: float = 0.0,
     max_frames: int = protocol.MAX_FRAMES,
     seed: int = 0,
-    precision: Literal["32-true", "bf16-mixed"] = "32-true",
+    precision: str = "32-true",
     teacher: str | None = None,
     json: str | None = None,
     video: str | None = None,
@@ -49,8 +51,8 @@ def evaluate(
         sticky: Probability that the emulator repeats the last action for a frame, 0 to 1; only from no-op starts.
         max_frames: Longest episode in frames, above 0; what was played before a start counts.
         seed: Of the episodes, 0 or more.
-        precision: Of the networks; `bf16-mixed` is twice as fast where the processor has it, and now and then, where
-            two actions are worth nearly the same, takes the other.
+        precision: Of the networks, `32-true` or `bf16-mixed`. In bf16-mixed a network now and then takes the other of
+            two actions that are worth nearly the same. A CPU without native bfloat16 uses 32-true and says so.
         teacher: Whom to compare with: as `weights`; plays the same episodes.
         json: A file for the figures.
         video: A file for the first episode, `.mp4`; beside a teacher, both play it. Under the frames are the actions'
@@ -60,6 +62,9 @@ def evaluate(
     checks.at_least(1, episodes=1 if episodes is None else episodes)
     checks.between(1, protocol.MOST_FRAMES, max_frames=max_frames)
     checks.at_least(0, seed=seed)
+    precision, note = fitting(precision, "cpu")
+    if note is not None:
+        print(f"note: {note}", file=sys.stderr)
     dtype = torch.float32 if precision == "32-true" else torch.bfloat16
     policy, game, temperature = player_of(weights, game, dtype)
     for option, path in {"json": json, "video": video}.items():
@@ -111,7 +116,7 @@ def player_of(weights: str, game: str | None, dtype: torch.dtype) -> tuple[Polic
         return policy, header["game"], temperature_of(header.get("kind", "values"))
     header = load_network(weights, game)[1]
     network, _ = load_teacher(weights, header["game"], num_actions(header["game"]))
-    return greedy_in(network, dtype), header["game"], temperature_of(header.get("kind", "values"))
+    return frozen_policy(network, dtype), header["game"], temperature_of(header.get("kind", "values"))
 
 
 def facts(played: Played) -> dict[str, Any]:

@@ -1,7 +1,11 @@
 """Episodes -> scores, with intervals, and what they mean beside a teacher's, a person's and a random player's."""
 
+import functools
+import math
+import threading
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import closing
 from typing import NamedTuple
 
@@ -9,7 +13,8 @@ import numpy as np
 from jaxtyping import Float, UInt64
 
 from distill import protocol
-from distill.atari import Atari, num_actions
+from distill.atari import Atari, num_actions, usable_cores
+from distill.engine import SessionPolicy
 from distill.handover import HandedOver
 from distill.randomness import generator
 from distill.rollout import Games, Policy, Step, play
@@ -17,6 +22,8 @@ from distill.starts import Starts
 
 MAX_ENVS = 30
 """Environments that an evaluation from no-op starts steps together at most."""
+GROUP_ENVS = 10
+"""Of these, environments that step together."""
 MAX_HANDED_OVER = 100
 """The same from recorded starts; the next so many wait until all of these have ended."""
 PRIME = np.uint64(1_099_511_628_211)
@@ -90,16 +97,51 @@ def play_episodes(policy: Policy, episodes: Episodes, on_episode: Callable[[], N
     """
     numbers = episodes.numbers
     played = Played(np.zeros(len(numbers)), np.zeros(len(numbers), np.uint64))
-    together = len(numbers) if episodes.starts is None else MAX_HANDED_OVER
-    for first in range(0, len(numbers), together or 1):
-        part = numbers[first : first + together]
-        _play_together(policy, episodes._replace(numbers=part), Played(*(of[first:] for of in played)), on_episode)
+    if episodes.starts is None:
+        _play_in_groups(policy, episodes, played, on_episode)
+        return played
+    for first in range(0, len(numbers), MAX_HANDED_OVER):
+        part = slice(first, first + MAX_HANDED_OVER)
+        _play_together(policy, *_part(episodes, played, part), games_for, on_episode)
     return played
 
 
-def _play_together(policy: Policy, episodes: Episodes, played: Played, on_episode: Callable[[], None]) -> None:
-    with closing(games_for(episodes)) as games:
+def _part(episodes: Episodes, played: Played, part: slice) -> tuple[Episodes, Played]:
+    return episodes._replace(numbers=episodes.numbers[part]), Played(*(of[part] for of in played))
+
+
+def _play_in_groups(policy: Policy, episodes: Episodes, played: Played, on_episode: Callable[[], None]) -> None:
+    """Play from no-op starts, in threads where the policy allows it: while some are answered, others step."""
+    envs = min(len(episodes.numbers), MAX_ENVS)
+    groups = math.ceil(envs / GROUP_ENVS) if isinstance(policy, SessionPolicy) else 1
+    make = functools.partial(games_for, max_envs=math.ceil(envs / groups), num_threads=2 * usable_cores() // groups)
+    given_up = threading.Event()
+
+    def play_group(group: int) -> None:
+        part = _part(episodes, played, slice(group, None, groups))
+        _play_together(policy, *part, make, on_episode, given_up.is_set)
+
+    with ThreadPoolExecutor(groups, "evaluate") as pool:
+        try:
+            for group in as_completed(pool.submit(play_group, group) for group in range(groups)):
+                group.result()
+        except BaseException:
+            given_up.set()
+            raise
+
+
+def _play_together(
+    policy: Policy,
+    episodes: Episodes,
+    played: Played,
+    make_games: Callable[[Episodes], Games],
+    on_episode: Callable[[], None],
+    given_up: Callable[[], bool] = lambda: False,
+) -> None:
+    with closing(make_games(episodes)) as games:
         for step in steps_of(policy, episodes, games):
+            if given_up():
+                return
             for env in np.flatnonzero(step.first):
                 played.fingerprints[step.episodes[env]] = zlib.crc32(step.observations[env].tobytes())
             playing = step.episodes >= 0
@@ -110,15 +152,21 @@ def _play_together(policy: Policy, episodes: Episodes, played: Played, on_episod
                 on_episode()
 
 
-def games_for(episodes: Episodes) -> Games:
+def games_for(episodes: Episodes, max_envs: int = MAX_ENVS, num_threads: int = 0) -> Games:
     """Make environments in which episodes can be played.
+
+    Args:
+        episodes: What is to be played.
+        max_envs: Environments at most, from no-op starts.
+        num_threads: Of these environments; 0 means one per usable core.
 
     Raises:
         ValueError: for starts of another game, and for sticky actions with starts.
     """
     game, numbers, starts, max_frames = episodes.game, episodes.numbers, episodes.starts, episodes.max_frames
     if starts is None:
-        return Atari(game, min(len(numbers), MAX_ENVS), max_frames=max_frames, sticky=episodes.sticky)
+        envs = min(len(numbers), max_envs)
+        return Atari(game, envs, max_frames=max_frames, sticky=episodes.sticky, num_threads=num_threads)
     starts.check_game(game)
     if episodes.sticky:
         raise ValueError(

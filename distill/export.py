@@ -17,13 +17,14 @@ from rich.table import Table
 
 from distill import checks
 from distill.atari import action_names
+from distill.engine import frozen_policy, module_policy
 from distill.evaluation import Episodes, games_for, steps_of
 from distill.files.packing import HEADER
 from distill.files.store import write_atomically
 from distill.networks import DQN, count_parameters
-from distill.onnx_file import example, open_onnx, to_onnx
+from distill.onnx_file import open_onnx, to_onnx
 from distill.protocol import FRAMES_PER_STEP, STACKED_FRAMES
-from distill.rollout import Policy, greedy_in
+from distill.rollout import Policy
 from distill.weights import INPUT, digest, find, load_network, load_teacher, network_bytes
 
 SUFFIXES = {"onnx": ".onnx", "torch": ".pt2", "safetensors": ".safetensors"}
@@ -83,7 +84,7 @@ class Row:
 
     def __init__(self, name: str, network: DQN, content: bytes, format: str) -> None:
         self.name, self.network, self.content, self.format = name, network, content, format
-        self.policies = {"PyTorch": greedy_in(network), NAMES[format]: READERS[format](content)}
+        self.policies = {"PyTorch": module_policy(network), NAMES[format]: READERS[format](content)}
 
 
 def described(network: DQN, header: dict[str, Any]) -> dict[str, Any]:
@@ -115,20 +116,21 @@ def packed(network: DQN, header: dict[str, Any], format: str) -> bytes:
         return network_bytes(network, header)
     shapes = {"observations": {0: torch.export.Dim("batch")}}
     content = io.BytesIO()
-    program = torch.export.export(network, (example(),), dynamic_shapes=shapes)
+    example = torch.zeros(2, 4, 84, 84, dtype=torch.uint8)  # of one observation, 1 would be taken for a constant
+    program = torch.export.export(network, (example,), dynamic_shapes=shapes)
     torch.export.save(program, content, extra_files={HEADER: json.dumps(header)})
     return content.getvalue()
 
 
 def _load_torch(content: bytes) -> Policy:
-    return greedy_in(torch.export.load(io.BytesIO(content)).module())
+    return module_policy(torch.export.load(io.BytesIO(content)).module())
 
 
 def _load_safetensors(content: bytes) -> Policy:
     with tempfile.NamedTemporaryFile(suffix=".safetensors") as file:
         file.write(content)
         file.flush()
-        return greedy_in(load_network(file.name)[0])
+        return frozen_policy(load_network(file.name)[0])
 
 
 NAMES = {"onnx": "ONNX Runtime", "torch": "torch.export", "safetensors": "safetensors"}
@@ -144,7 +146,7 @@ def observations_of(network: DQN, game: str) -> np.ndarray:
     episodes = Episodes(game, tuple(range(ENVIRONMENTS)), seed=0)
     seen: list[np.ndarray] = []
     with closing(games_for(episodes)) as games:
-        for step in itertools.islice(steps_of(greedy_in(network), episodes, games), OBSERVATIONS // ENVIRONMENTS):
+        for step in itertools.islice(steps_of(frozen_policy(network), episodes, games), OBSERVATIONS // ENVIRONMENTS):
             seen.append(step.observations.copy())
     return np.concatenate(seen)
 

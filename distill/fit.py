@@ -7,12 +7,14 @@ each mistake, and a folder for each run.
 import errno
 import functools
 import os
+import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import lightning as L
+import torch
 import yaml
 from jsonargparse import set_parsing_settings
 from lightning.fabric.utilities.exceptions import MisconfigurationException
@@ -20,6 +22,7 @@ from lightning.pytorch.callbacks import Callback, LambdaCallback
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
 
+from distill import precision
 from distill.best import Taken
 from distill.console.arguments import (
     configs_in,
@@ -60,6 +63,12 @@ class FitParser(Parser, LightningArgumentParser):
     """Lightning's parser, whose mistakes come as one line."""
 
     options_of = (ReplayDataModule, StudentModule, TeacherModule, L.Trainer)
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Print the reason, and exit with 2; of precisions Lightning would list more than are allowed here."""
+        if 'key "trainer.precision"' in message:
+            message = f"trainer.precision must be one of {', '.join(precision.ALLOWED)}; {message.splitlines()[-1]}"
+        super().error(message, ex)
 
 
 class DistillCLI(LightningCLI):
@@ -130,6 +139,12 @@ class DistillCLI(LightningCLI):
                     fail(f"ckpt_path {checkpoint} does not exist")
                 read_checkpoint(Path(checkpoint))
                 resuming = config.run_dir is not None and is_of(Path(checkpoint), Path(config.run_dir))
+            if config.trainer.precision is not None:
+                device = "cpu" if config.trainer.accelerator == "cpu" or not torch.accelerator.is_available() else "gpu"
+                config.trainer.precision, note = precision.fitting(
+                    config.trainer.precision, device, "trainer.precision"
+                )
+                self.say(note)
             if config.ckpt_path is not None:
                 self.begins_with, config.model.init_args.pretrained = config.model.init_args.get("pretrained"), None
             if self.subcommand == "fit":
@@ -144,6 +159,11 @@ class DistillCLI(LightningCLI):
                 fail("validate scores a checkpoint; give it as --ckpt_path, or its weights as --model.pretrained")
         except (ValueError, OSError) as error:
             fail(str(error))
+
+    def say(self, note: str | None) -> None:
+        """Print a note, once for all processes."""
+        if note is not None and rank() == 0:
+            print(f"note: {note}", file=sys.stderr)
 
     def claim(self, name: str, run_dir: str | None, *, resuming: bool) -> Path:
         """Take the run's folder, for as long as the run goes on."""
@@ -254,6 +274,9 @@ class Rehearsal(DistillCLI):
     """`fit` up to where a run would begin; leaves nothing behind."""
 
     signals = Signals()
+
+    def say(self, note: str | None) -> None:
+        """Say nothing; the run will."""
 
     def claim(self, name: str, run_dir: str | None, *, resuming: bool) -> Path:
         """Take no folder."""

@@ -7,9 +7,9 @@ from rich.console import Console
 from rich.table import Table
 
 from distill import checks, protocol
+from distill.engine import frozen_policy
 from distill.evaluation import Episodes, summarise
 from distill.networks import count_parameters
-from distill.rollout import greedy_in
 from distill.scores import play_with_bar
 from distill.weights import find, load_network, save_network
 
@@ -51,7 +51,7 @@ def import_teacher(
     checks.output("out", path, source)
     header["imported"] |= {"file": source.name, "sha256": hashlib.sha256(source.read_bytes()).hexdigest()}
     rules = Episodes(header["game"], tuple(range(episodes)), seed, max_frames=max_frames)
-    score = summarise(play_with_bar(greedy_in(network), rules, "playing").scores)
+    score = summarise(play_with_bar(frozen_policy(network), rules, "playing").scores)
     header |= {"protocol": rules.described, "score": score._asdict()}
     save_network(path, network, header)
     known, legal = header["imported"], len(header["actions"])

@@ -18,11 +18,12 @@ from torchmetrics import CatMetric
 
 from distill import checks
 from distill.atari import num_actions
+from distill.engine import frozen_policy, module_policy
 from distill.evaluation import Episodes, Summary, score_episodes, summarise
 from distill.graphs import GraphedUpdates, NotRecordable, recordable
 from distill.guest import Guest
 from distill.networks import DQN, TRUNKS, Network, build
-from distill.rollout import Policy, greedy_in
+from distill.rollout import Policy
 from distill.schedule import Schedule
 from distill.weights import load_network
 
@@ -246,7 +247,7 @@ class Player(L.LightningModule):
 
     def validation_step(self, episodes: Episodes) -> None:
         """Play the episodes of one game and keep their scores."""
-        scores = score_episodes(greedy_in(self.network.for_game(episodes.game)), episodes)
+        scores = score_episodes(frozen_policy(self.network.for_game(episodes.game)), episodes)
         if len(scores):
             self._scores(episodes.game).update(torch.from_numpy(scores).float().to(self.device))
 
@@ -264,7 +265,7 @@ class Player(L.LightningModule):
 
     def policy(self, game: str) -> Policy:
         """Play a game greedily with the weights of the moment, in the Trainer's precision."""
-        network = greedy_in(self.network.for_game(game), dtype=None)
+        network = module_policy(self.network.for_game(game), dtype=None)
 
         def policy(observations: np.ndarray) -> np.ndarray:
             with self.trainer.precision_plugin.forward_context():

@@ -12,11 +12,11 @@ from lightning.pytorch.trainer.states import TrainerFn
 from distill.atari import action_names
 from distill.best import rounded
 from distill.data import ReplayDataModule
+from distill.engine import device_of, frozen_policy
 from distill.evaluation import random_score, summarise
 from distill.guest import Guest, digest_of
 from distill.networks import DQN, count_parameters, evaluating
 from distill.player import Player
-from distill.rollout import device_of, greedy_in
 from distill.scores import compare, means_of, play_with_bar, print_games, print_table, write_scores
 from distill.weights import save_network
 
@@ -58,7 +58,7 @@ def scores_of(model: Player, data: ReplayDataModule) -> dict[str, dict[str, Any]
             continue
         rules = data.eval_rules(game)
         if game not in data.teacher_summaries:
-            played = play_with_bar(greedy_in(data.teachers[game]), rules, f"scoring the teacher of {game}")
+            played = play_with_bar(frozen_policy(data.teachers[game]), rules, f"scoring the teacher of {game}")
             data.teacher_summaries[game] = summarise(played.scores)
         teacher = data.teacher_summaries[game]
         found[game] = {
@@ -148,7 +148,7 @@ def conclude(model: Player, data: ReplayDataModule, folder: Path | str) -> dict[
             networks = {game: rounded(network) for game, network in networks.items()}
         who = "student" if taught else "teacher"
         for game, network in networks.items():
-            played = play_with_bar(greedy_in(network), data.eval_rules(game), f"scoring the {who} of {game}")
+            played = play_with_bar(frozen_policy(network), data.eval_rules(game), f"scoring the {who} of {game}")
             model.summaries[game] = summarise(played.scores)
     header["score"] = only([model.summaries[game]._asdict() for game in model.games])
     save_network(file, model.network, header, dtype)

@@ -5,21 +5,16 @@ when it begins. So an episode depends on (policy, game, epsilon, its generator),
 on what was played before; and play that was broken off anywhere goes on from there (`Unfinished`).
 """
 
-import itertools
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float32, Int32, Int64, Shaped, UInt8
-from torch import nn
 
 from distill import protocol
 from distill.atari import MAX_SEED, Atari
 from distill.frames import compress
-from distill.networks import evaluating
 from distill.numbering import Numbers
 from distill.randomness import generator
 from distill.replay import Steps
@@ -277,27 +272,3 @@ def collect(
             getattr(steps, name)[row] = getattr(step, name)
         on_step((row + 1) * games.num_envs)
     return steps
-
-
-def device_of(network: nn.Module) -> torch.device:
-    """Say where a network is, by any tensor of it."""
-    return next(itertools.chain(network.parameters(), network.buffers())).device
-
-
-def greedy_in(network: nn.Module, dtype: torch.dtype | None = torch.float32) -> Policy:
-    """Make a policy of a network, on whatever device it is at the time, without gradients.
-
-    Args:
-        network: Maps observations to one number per action.
-        dtype: `torch.float32`; or `torch.bfloat16`, for mixed precision; None leaves it to the context of the call.
-    """
-
-    @torch.inference_mode()
-    def policy(observations: np.ndarray) -> np.ndarray:
-        device = device_of(network)
-        seen = torch.from_numpy(observations).to(device)
-        mixed = torch.autocast(device.type, torch.bfloat16, enabled=dtype == torch.bfloat16)
-        with evaluating(network), nullcontext() if dtype is None else mixed:
-            return network(seen).float().cpu().numpy()
-
-    return policy

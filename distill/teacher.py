@@ -10,13 +10,13 @@ from torch import Tensor
 
 from distill import checks
 from distill.best import BestNetworks, rounded, summary_header
+from distill.engine import frozen_policy
 from distill.evaluation import score_episodes, summarise
 from distill.guest import Guest
 from distill.losses import n_step_returns, td_loss
 from distill.networks import evaluating
 from distill.player import Player
 from distill.replay import Block, Transitions, Valued
-from distill.rollout import greedy_in
 
 PART = 512
 """Observations that are valued together: as fast as more, and in less memory."""
@@ -148,7 +148,7 @@ class TeacherModule(Player):
         (game,) = self.games
         network = rounded(self.network.for_game(game))
         rules = self.trainer.datamodule.eval_rules(game)  # type: ignore[attr-defined]  # Lightning sets it undeclared
-        summary = summarise(score_episodes(greedy_in(network), rules))
+        summary = summarise(score_episodes(frozen_policy(network), rules))
         best.scored(hours, summary.mean, network, summary_header(game, hours, summary))
         return summary.mean
 

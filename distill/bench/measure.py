@@ -27,13 +27,14 @@ from distill.bench.learning import Learning, checkpointing, four_temperatures, h
 from distill.bench.peers import StableBaselines3
 from distill.bench.playing import Playing
 from distill.bench.turns import ON_GPU, Rate, Size, Turn
+from distill.engine import frozen_policy
 from distill.evaluation import Episodes, play_episodes
 from distill.files.store import write_atomically
 from distill.hours.hour import Hour
 from distill.human.make_starts import draw_starts
 from distill.networks import DQN
 from distill.replay import Memory
-from distill.rollout import Unfinished, greedy_in
+from distill.rollout import Unfinished
 from distill.starts import Starts
 from distill.weights import load_teacher
 
@@ -133,7 +134,7 @@ def evaluations(peer: StableBaselines3, network: DQN, teacher: str, size: Size) 
 
     def ours(dtype: torch.dtype) -> float:
         start = time.perf_counter()
-        play_episodes(greedy_in(network, dtype), rules)
+        play_episodes(frozen_policy(network, dtype), rules)
         return size.starts / (time.perf_counter() - start)
 
     rates = peer.evaluate(size.peer_episodes), ours(torch.float32), ours(torch.bfloat16)

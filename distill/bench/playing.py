@@ -10,10 +10,11 @@ import numpy as np
 from distill import protocol
 from distill.atari import Atari
 from distill.bench.turns import Size, Turn
+from distill.engine import frozen_policy
 from distill.networks import DQN
 from distill.randomness import generator
 from distill.replay import Steps
-from distill.rollout import collect, greedy_in, play
+from distill.rollout import collect, play
 
 
 class Playing:
@@ -21,7 +22,7 @@ class Playing:
 
     def __init__(self, game: str, network: DQN, size: Size) -> None:
         self.size = size
-        self.policy = greedy_in(network)
+        self.policy = frozen_policy(network)
         self.games, self.others = Atari(game, size.num_envs), Atari(game, size.num_envs)
         self.games.restart(np.arange(size.num_envs))
         self.seen = self.others.restart(np.arange(size.num_envs))

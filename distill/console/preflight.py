@@ -9,8 +9,6 @@ from distill.data import ReplayDataModule
 from distill.files.checkpoint import read_checkpoint
 from distill.player import Player
 
-PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
-"""In which weights are float32."""
 MUST_AGREE = ("game", "network", "optimizer")
 """Options of a module without which its checkpoint is of another one."""
 
@@ -37,8 +35,6 @@ def check_trainer(trainer: L.Trainer, model: Player, data: ReplayDataModule) -> 
             f"trainer.accumulate_grad_batches is {trainer.accumulate_grad_batches}; it must be 1: data.batch_size says "
             "how many states an update takes"
         )
-    if trainer.precision not in PRECISIONS:
-        raise ValueError(f"trainer.precision is {trainer.precision}; allowed are {', '.join(PRECISIONS)}")
     if trainer.world_size > 1 and data.interleave == "episode":
         raise ValueError(
             "data.interleave is episode, which depends on what each process has played; with "

@@ -77,7 +77,6 @@ class Experience:
         *,
         overlap: bool,
         num_threads: int,
-        num_groups: int,
         student: DQN | Guest,
     ) -> None:
         """Have a teacher play, and where it is not to act always, its student; see `Recording`."""
@@ -88,7 +87,6 @@ class Experience:
             keep_hours=math.ceil(self.memory_hours) + 1,
             overlap=overlap,
             num_threads=num_threads,
-            num_groups=num_groups,
             student=student if min(self.rules.beta.values) < 1 else None,
         )
 

@@ -6,9 +6,10 @@ import numpy as np
 
 from distill import checks, protocol
 from distill.atari import Atari, legal_actions, rom_md5
+from distill.engine import frozen_policy
 from distill.human.play_log import pictures, read, verify
 from distill.randomness import generator
-from distill.rollout import greedy_in, play
+from distill.rollout import play
 from distill.starts import COUNT, Episode, draw
 from distill.weights import find, load_network
 
@@ -98,7 +99,7 @@ def draw_starts(
     games = Atari(game, episodes)
     random = lambda number: generator(seed, "start", game, number) if number < episodes else None  # noqa: E731
     logs: list[list[int]] = []
-    for step in play(greedy_in(network), games, random, lambda: epsilon):
+    for step in play(frozen_policy(network), games, random, lambda: epsilon):
         logs = logs or [games.lead_in(number).tolist() for number in range(episodes)]
         for number, action in zip(step.episodes.tolist(), step.actions.tolist(), strict=True):
             if number >= 0:

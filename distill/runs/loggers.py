@@ -20,10 +20,10 @@ from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 
 from distill.data import ReplayDataModule
+from distill.engine import frozen_policy
 from distill.files.store import write_atomically
 from distill.film import FRAMES_PER_SECOND, Actor, film, temperature_of
 from distill.player import Player
-from distill.rollout import greedy_in
 from distill.runs.folder import current
 from distill.scores import flat_scores, games_of
 
@@ -240,10 +240,10 @@ def log_end(
 
 def _actors(game: str, model: Player, data: ReplayDataModule) -> list[Actor]:
     """Put a student beside its teacher; a learning teacher plays alone."""
-    own = greedy_in(model.network.for_game(game))
+    own = frozen_policy(model.network.for_game(game))
     if game not in data.teachers:
         return [Actor("teacher", own, temperature_of(model.kind))]
-    teacher = Actor("teacher", greedy_in(data.teachers[game]), temperature_of(data.teacher_kinds[game]))
+    teacher = Actor("teacher", frozen_policy(data.teachers[game]), temperature_of(data.teacher_kinds[game]))
     return [teacher, Actor("student", own, temperature_of(model.kind))]
 
 

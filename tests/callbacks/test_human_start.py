@@ -13,8 +13,8 @@ import torch
 from callbacks.human_start import HumanStartEvaluation
 from distill.cli import main
 from distill.data import ReplayDataModule
+from distill.engine import frozen_policy
 from distill.evaluation import Episodes, score_episodes
-from distill.rollout import greedy_in
 from distill.starts import Starts
 from distill.student import StudentModule
 from distill.weights import load_network
@@ -48,7 +48,7 @@ def test_it_scores_and_changes_nothing(starts, workdir):
     rules = Episodes("pong", tuple(range(4)), 0, max_frames=700, starts=Starts.load(starts))
     student, _ = load_network("watched/student.safetensors")
     teacher, _ = load_network("pong")
-    score, best = (score_episodes(greedy_in(network), rules).mean() for network in (student, teacher))
+    score, best = (score_episodes(frozen_policy(network), rules).mean() for network in (student, teacher))
     assert float(rows[-1]["val/human_start_score"]) == pytest.approx(score)
     assert best > 0
     assert float(rows[-1]["val/human_start_ratio"]) == pytest.approx(score / best)
@@ -146,5 +146,5 @@ def test_two_processes_share_the_starts(starts, workdir):
     assert done.returncode == 0, done.stderr
     row = [row for row in metrics(workdir / "run") if row["val/human_start_score"]][-1]
     rules = Episodes("pong", (0, 1, 2), 0, max_frames=1500, starts=Starts.load("odd.starts"))
-    scores = score_episodes(greedy_in(load_network("run/student.safetensors")[0]), rules)
+    scores = score_episodes(frozen_policy(load_network("run/student.safetensors")[0]), rules)
     assert float(row["val/human_start_score"]) == pytest.approx(scores.mean())

@@ -9,9 +9,9 @@ import torch
 
 from distill.atari import Cartridge
 from distill.cli import main
+from distill.engine import frozen_policy
 from distill.evaluation import Episodes, play_episodes, score_episodes
 from distill.film import Actor, bars_of, pane_of, shots_of, side_by_side
-from distill.rollout import greedy_in
 from distill.starts import Start, Starts, screen_hash
 from distill.weights import load_network
 
@@ -39,7 +39,7 @@ def test_the_figures_are_those_of_the_episodes(teachers, tmp_path, capsys):
     """Every figure is what NumPy makes of the scores, which are those of the evaluation's episodes."""
     figures = evaluated(tmp_path, teachers["breakout"], "--max_frames", "1200", "--episodes", "9", "--seed", "5")
     network, _ = load_network(teachers["breakout"])
-    scores = score_episodes(greedy_in(network), Episodes("breakout", tuple(range(9)), 5, max_frames=1200))
+    scores = score_episodes(frozen_policy(network), Episodes("breakout", tuple(range(9)), 5, max_frames=1200))
     assert figures["scores"] == scores.tolist()
     assert figures["episodes"] == 9
     assert figures["mean"] == pytest.approx(scores.mean())
@@ -74,7 +74,7 @@ def test_each_start_is_played_once(teachers, starts, tmp_path, capsys):
 
 def test_starts_are_used_round_and_round(teachers, starts, monkeypatch):
     """More episodes than starts begin again at the first; how many are handed over together changes nothing."""
-    policy = greedy_in(load_network(teachers["breakout"])[0])
+    policy = frozen_policy(load_network(teachers["breakout"])[0])
     rules = Episodes("breakout", tuple(range(7)), 0, epsilon=0.0, max_frames=600, starts=Starts.load(starts))
     found = play_episodes(policy, rules)
     assert found.fingerprints[:2].tolist() == found.fingerprints[5:].tolist()
@@ -173,7 +173,7 @@ def test_a_video_shows_the_first_episode(teachers, starts, tmp_path):
 
 def test_a_film_shows_both_side_by_side(make_teacher):
     """Teacher and student play the same episode, each for itself; who ends first waits, darkened."""
-    network = greedy_in(load_network(make_teacher("pong"))[0])
+    network = frozen_policy(load_network(make_teacher("pong"))[0])
     actors = [Actor("teacher", network, 0.01), Actor("student", lambda seen: network(seen) * 0, 1.0)]
     rules = Episodes("pong", (0, 1), 0, epsilon=0.0, max_frames=40)
     shots = [[*shots_of(actor, rules._replace(numbers=(0,)))] for actor in actors]

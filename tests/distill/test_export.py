@@ -10,10 +10,10 @@ import torch
 
 from distill import export
 from distill.cli import main
+from distill.engine import frozen_policy, module_policy
 from distill.files.packing import HEADER
 from distill.networks import build
 from distill.onnx_file import load_onnx
-from distill.rollout import greedy_in
 from distill.weights import load_network, load_teacher, save_network
 
 
@@ -35,7 +35,7 @@ def test_one_game_of_several_answers_as_in_the_whole(several, workdir, capsys, f
     """A restricted export gives that game's scores, for one observation or five, and says what it is."""
     main(["export", several, "--game", "breakout", "--format", format])
     assert "1,000 observations: largest difference" in capsys.readouterr().out
-    whole = greedy_in(load_network(several, "breakout")[0])
+    whole = frozen_policy(load_network(several, "breakout")[0])
     (path,) = workdir.glob("several-breakout.*")
     if format == "onnx":
         policy, header = load_onnx(path)
@@ -43,11 +43,11 @@ def test_one_game_of_several_answers_as_in_the_whole(several, workdir, capsys, f
         assert header["stacked_frames"] == 4
     elif format == "torch":
         extra = {HEADER: ""}
-        policy = greedy_in(torch.export.load(path, extra_files=extra).module())
+        policy = module_policy(torch.export.load(path, extra_files=extra).module())
         assert json.loads(extra[HEADER])["game"] == "breakout"
     else:
         network, header = load_teacher(str(path), "breakout", 4)
-        policy = greedy_in(network)
+        policy = frozen_policy(network)
         assert header["game"] == "breakout"
     for number in (1, 5):
         np.testing.assert_allclose(policy(observations(number)), whole(observations(number)), atol=1e-5)

@@ -8,14 +8,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 from same import same_steps
 
 from distill.atari import Atari
-from distill.networks import build
 from distill.randomness import generator
 from distill.replay import Memory, Steps
-from distill.rollout import Episodes, Policy, Rules, Step, Unfinished, collect, greedy_in, play
+from distill.rollout import Episodes, Policy, Rules, Step, Unfinished, collect, play
 from distill.schedule import Schedule
 
 
@@ -211,36 +209,6 @@ def test_lost_lives():
         assert step.lost_life[step.ended & (step.episodes >= 0)].all()
     lost.pop(-1, None)
     assert lost == {0: 5, 1: 5, 2: 5, 3: 5}
-
-
-def test_greedy_in_a_network():
-    """The policy gives the network's outputs as it is now, also after its weights have changed."""
-    network = build("net3", num_actions=6)
-    policy = greedy_in(network)
-    observations = np.random.default_rng(0).integers(256, size=(3, 4, 84, 84), dtype=np.uint8)
-    before = policy(observations)
-    with torch.no_grad():
-        np.testing.assert_array_equal(before, network(torch.from_numpy(observations)).numpy())
-        network.out.bias += 1
-    np.testing.assert_allclose(policy(observations), before + 1, atol=1e-5)
-    assert before.dtype == np.float32
-
-
-def test_a_policy_is_what_it_says_in_any_surroundings():
-    """In float32, where mixed precision is on around it; as in evaluation, though the network is learning."""
-    torch.manual_seed(0)
-    network = build("net3", num_actions=6)
-    seen = np.random.default_rng(0).integers(0, 256, (8, 4, 84, 84), np.uint8)
-    alone = greedy_in(network)(seen)
-    with torch.autocast("cpu", torch.bfloat16):
-        assert np.array_equal(greedy_in(network)(seen), alone)
-        mixed = greedy_in(network, dtype=None)(seen)
-    assert not np.array_equal(mixed, alone)
-    assert np.array_equal(greedy_in(network, torch.bfloat16)(seen), mixed)
-    learning = torch.nn.Sequential(network, torch.nn.Dropout(0.5))
-    learning[0].eval()
-    assert np.array_equal(greedy_in(learning)(seen), alone)
-    assert [learning.training, learning[0].training, learning[1].training] == [True, False, True]
 
 
 def test_each_process_plays_for_itself():

@@ -9,6 +9,7 @@ import pytest
 import torch
 from same import same_steps
 
+import distill.hours.recording
 from distill.files.store import Store
 from distill.hours.hour import Gone, Hour
 from distill.hours.recording import Recording, provenance
@@ -36,12 +37,10 @@ def recording(tmp_path):
         seed: int = 0,
         overlap: bool = False,
         student: int | None = None,
-        num_groups: int = 1,
     ) -> Recording:
         who = {"teacher": teacher(seed), "student": None if student is None else teacher(student)}
-        many = {"num_threads": num_groups, "num_groups": num_groups}
         store = Store(tmp_path / folder)
-        made.append(Recording(rules, **who, store=store, keep_hours=2, overlap=overlap, **many))
+        made.append(Recording(rules, **who, store=store, keep_hours=2, overlap=overlap, num_threads=2))
         return made[-1]
 
     yield make
@@ -85,10 +84,11 @@ def test_hours_are_played_once(recording):
     assert (first.played_hours, second.played_hours) == (3, 0)
 
 
-def test_playing_ahead_changes_nothing(recording, tmp_path):
+def test_playing_ahead_changes_nothing(recording, tmp_path, monkeypatch):
     """With overlap, without, in groups, and with a new process for each hour, the files are the same, byte for byte."""
     ahead, stepwise = recording("ahead", overlap=True), recording("stepwise")
-    grouped = recording("grouped", overlap=True, num_groups=2)
+    monkeypatch.setattr(distill.hours.recording, "GROUP_ENVS", 2)
+    grouped = recording("grouped", overlap=True)
     for hour in range(3):
         for one in (ahead, grouped):
             one.hour(hour)

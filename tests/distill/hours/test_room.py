@@ -28,12 +28,12 @@ def test_frames_lie_on_a_gpu_where_all_games_fit(monkeypatch, games, free, fits)
 @pytest.mark.parametrize(
     ("cores", "on_gpu", "overlap", "division"),
     [
-        (2, False, None, Division(False, 2, 2, 1)),
-        (2, False, True, Division(True, 2, 1, 1)),
-        (16, False, None, Division(True, 8, 8, 1)),
-        (16, False, False, Division(False, 8, 8, 1)),
-        (16, True, None, Division(True, 1, 15, 8)),
-        (2, True, None, Division(True, 2, 1, 1)),
+        (2, False, None, Division(False, 2, 2)),
+        (2, False, True, Division(True, 2, 1)),
+        (16, False, None, Division(True, 8, 8)),
+        (16, False, False, Division(False, 8, 8)),
+        (16, True, None, Division(True, 1, 15)),
+        (2, True, None, Division(True, 2, 1)),
     ],
 )
 def test_play_has_what_learning_leaves(cores, on_gpu, overlap, division):

@@ -5,10 +5,11 @@ import pytest
 
 from distill.atari import Atari, Cartridge, legal_actions
 from distill.cli import main
+from distill.engine import frozen_policy
 from distill.evaluation import Episodes, score_episodes
 from distill.human.play_log import LogWriter
 from distill.randomness import generator
-from distill.rollout import environment_seed, greedy_in
+from distill.rollout import environment_seed
 from distill.starts import Starts
 from distill.weights import load_network
 
@@ -77,7 +78,7 @@ def test_a_network_stands_in(make_teacher, tmp_path):
     assert starts.described == "30 starts played by breakout.safetensors at epsilon 0.3, not human"
     assert all(set(start.actions.tolist()) <= set(legal_actions("breakout")) for start in starts.starts)
     episodes = Episodes("breakout", (0, 1), 0, max_frames=400, starts=starts)
-    assert len(score_episodes(greedy_in(load_network(weights)[0]), episodes)) == 2
+    assert len(score_episodes(frozen_policy(load_network(weights)[0]), episodes)) == 2
 
 
 def test_no_ops_are_part_of_a_networks_play(make_teacher, tmp_path):
