@@ -172,6 +172,7 @@ class Atari:
         max_frames: int = protocol.MAX_FRAMES,
         num_threads: int = 0,
     ) -> None:
+        checks.at_least(1, num_envs=num_envs)  # of none, the native environment crashes
         self.game = game
         self.num_envs = num_envs
         self.num_actions = num_actions(game)

@@ -97,7 +97,7 @@ def play_episodes(policy: Policy, episodes: Episodes, on_episode: Callable[[], N
     """
     numbers = episodes.numbers
     played = Played(np.zeros(len(numbers)), np.zeros(len(numbers), np.uint64))
-    if episodes.starts is None:
+    if numbers and episodes.starts is None:
         _play_in_groups(policy, episodes, played, on_episode)
         return played
     for first in range(0, len(numbers), MAX_HANDED_OVER):
@@ -115,6 +115,9 @@ def _play_in_groups(policy: Policy, episodes: Episodes, played: Played, on_episo
     envs = min(len(episodes.numbers), MAX_ENVS)
     groups = math.ceil(envs / GROUP_ENVS) if isinstance(policy, SessionPolicy) else 1
     make = functools.partial(games_for, max_envs=math.ceil(envs / groups), num_threads=2 * usable_cores() // groups)
+    if groups == 1:  # not in a thread, for which OpenMP would make a team of threads beside this one's
+        _play_together(policy, episodes, played, make, on_episode)
+        return
     given_up = threading.Event()
 
     def play_group(group: int) -> None:

@@ -4,10 +4,20 @@ import math
 
 import numpy as np
 import pytest
+import torch
 
 from distill import evaluation
 from distill.atari import MAX_SEED, Atari
-from distill.evaluation import Episodes, random_adjusted_ratio, random_score, score_episodes, summarise
+from distill.engine import frozen_policy
+from distill.evaluation import (
+    Episodes,
+    play_episodes,
+    random_adjusted_ratio,
+    random_score,
+    score_episodes,
+    summarise,
+)
+from distill.networks import build
 from distill.randomness import generator
 
 QBERT = Episodes("qbert", (0, 1, 2, 3), seed=3, epsilon=0.0, max_frames=800)
@@ -138,3 +148,29 @@ def test_published_random_scores_are_of_their_rules(monkeypatch):
     assert random_score(whole) == -20.7
     for other in ({"max_frames": 400}, {"sticky": 0.25}, {"starts": object()}):
         assert random_score(whole._replace(**other)) == 7.0
+
+
+def test_groups_of_environments_play_what_all_play_together():
+    """An episode's score and actions are the same, whether its environment steps with all others or with a few."""
+    torch.manual_seed(0)
+    asked = frozen_policy(build("net5", num_actions=6))
+    episodes = QBERT._replace(numbers=tuple(range(23)), max_frames=400)
+    grouped, together = (play_episodes(policy, episodes) for policy in (asked, lambda seen: asked(seen)))
+    assert len(np.unique(together.fingerprints)) > 10
+    assert np.array_equal(grouped.scores, together.scores)
+    assert np.array_equal(grouped.fingerprints, together.fingerprints)
+
+
+def test_what_fails_in_a_group_ends_the_evaluation():
+    """The error of one thread comes out, and the others stop."""
+    torch.manual_seed(0)
+    asked = frozen_policy(build("net5", num_actions=6))
+    heard = []
+
+    def fail() -> None:
+        heard.append(1)
+        raise RuntimeError("no more")
+
+    with pytest.raises(RuntimeError, match="no more"):
+        play_episodes(asked, QBERT._replace(numbers=tuple(range(23)), max_frames=400), fail)
+    assert len(heard) < 23
