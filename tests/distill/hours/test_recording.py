@@ -225,13 +225,14 @@ def test_where_the_student_acts_no_hour_is_played_ahead(recording):
 
 
 def test_the_name_says_which_emulator(monkeypatch):
-    """Cartridge, emulator and how a game is begun are part of what an hour depends on."""
+    """Cartridge, emulator, the network's engine and how a game is begun are part of what an hour depends on."""
     torch.manual_seed(0)
     teacher = build("net3", num_actions=4)
     found = [provenance(RULES, teacher)]
     for what, value in (
         ("distill.hours.recording.rom_md5", lambda game: "0"),
         ("distill.hours.recording.version", lambda name: "0"),
+        ("distill.engine.version", lambda name: "0"),
         ("distill.protocol.NOOP_MAX", 29),
         ("distill.protocol.FRAMES_PER_STEP", 3),
     ):
