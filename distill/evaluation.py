@@ -6,7 +6,7 @@ from contextlib import closing
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, UInt64
+from jaxtyping import Bool, Float, Int64, UInt64
 
 from distill import protocol
 from distill.atari import Atari, num_actions
@@ -61,6 +61,42 @@ class Played(NamedTuple):
     """Equal where first observation and all actions are."""
 
 
+class Progress(NamedTuple):
+    """How far episodes are while they are played: arrays in the order of their numbers, which change."""
+
+    episodes: Episodes
+    scores: Float[np.ndarray, " E"]
+    steps: Int64[np.ndarray, " E"]
+    """Since the hand-over where there was one."""
+    ended: Bool[np.ndarray, " E"]
+
+    @property
+    def described(self) -> str:
+        """Say how many have ended, and their mean score; while none has, how many frames were played, and theirs."""
+        ended = int(self.ended.sum())
+        if ended:
+            return f"{ended}/{len(self.ended)} episodes, mean {self.scores[self.ended].mean():.1f}"
+        begun = self.scores[self.steps > 0]
+        frames = protocol.FRAMES_PER_STEP * int(self.steps.sum())
+        return f"{frames:,} frames, {begun.mean():.1f} so far" if len(begun) else f"{frames:,} frames"
+
+    def steps_left(self, guess: float | None = None) -> float | None:
+        """Estimate how many steps are still to be played, by the lengths of the episodes that have ended.
+
+        Args:
+            guess: Steps of an episode, as they were elsewhere; counts as two that have ended here.
+
+        Returns:
+            None where nothing is known of how long an episode is.
+        """
+        lengths = self.steps[self.ended].tolist() + ([] if guess is None else [guess, guess])
+        if not lengths:
+            return None
+        open_ = self.steps[~self.ended]
+        # One that is longer already goes on for a quarter of that.
+        return float(np.maximum(np.mean(lengths) - open_, open_ / 4).sum())
+
+
 class Summary(NamedTuple):
     """Scores of several episodes in a few numbers."""
 
@@ -77,27 +113,33 @@ class Summary(NamedTuple):
     max: float
 
 
-def play_episodes(policy: Policy, episodes: Episodes, on_episode: Callable[[], None] = lambda: None) -> Played:
+def play_episodes(
+    policy: Policy, episodes: Episodes, on_step: Callable[[Progress], None] = lambda progress: None
+) -> Played:
     """Play episodes to their ends.
 
     Args:
         policy: Who plays.
         episodes: What to play.
-        on_episode: Called whenever an episode has ended.
+        on_step: Called after each step, with how far they are.
 
     Raises:
         ValueError: for a start that cannot be reached any more.
     """
     numbers = episodes.numbers
     played = Played(np.zeros(len(numbers)), np.zeros(len(numbers), np.uint64))
+    progress = Progress(episodes, played.scores, np.zeros(len(numbers), np.int64), np.zeros(len(numbers), bool))
     together = len(numbers) if episodes.starts is None else MAX_HANDED_OVER
     for first in range(0, len(numbers), together or 1):
         part = numbers[first : first + together]
-        _play_together(policy, episodes._replace(numbers=part), Played(*(of[first:] for of in played)), on_episode)
+        for step in _play_together(policy, episodes._replace(numbers=part), Played(*(of[first:] for of in played))):
+            progress.steps[first + step.episodes[step.episodes >= 0]] += 1
+            progress.ended[first + step.episodes[step.ended]] = True
+            on_step(progress)
     return played
 
 
-def _play_together(policy: Policy, episodes: Episodes, played: Played, on_episode: Callable[[], None]) -> None:
+def _play_together(policy: Policy, episodes: Episodes, played: Played) -> Iterator[Step]:
     with closing(games_for(episodes)) as games:
         for step in steps_of(policy, episodes, games):
             for env in np.flatnonzero(step.first):
@@ -106,8 +148,7 @@ def _play_together(policy: Policy, episodes: Episodes, played: Played, on_episod
             which = step.episodes[playing]
             played.scores[which] += step.rewards[playing]
             played.fingerprints[which] = (played.fingerprints[which] ^ (1 + step.actions[playing]).astype("u8")) * PRIME
-            for _ in range(int(step.ended.sum())):
-                on_episode()
+            yield step
 
 
 def games_for(episodes: Episodes) -> Games:
@@ -140,10 +181,10 @@ def steps_of(policy: Policy, episodes: Episodes, games: Games) -> Iterator[Step]
 
 
 def score_episodes(
-    policy: Policy, episodes: Episodes, on_episode: Callable[[], None] = lambda: None
+    policy: Policy, episodes: Episodes, on_step: Callable[[Progress], None] = lambda progress: None
 ) -> Float[np.ndarray, " E"]:
     """Play episodes and return their scores; see `play_episodes`."""
-    return play_episodes(policy, episodes, on_episode).scores
+    return play_episodes(policy, episodes, on_step).scores
 
 
 def summarise(scores: Float[np.ndarray, " E"]) -> Summary:
