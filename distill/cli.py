@@ -3,7 +3,12 @@
 import difflib
 import sys
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from typing import Any
+
+from distill.console import configs
+from distill.console.note import note
+from distill.runs.process import rank
 
 GROUPS = {
     "Learn": {
@@ -38,6 +43,14 @@ Try, for ten minutes on two cores:
 """
 
 
+WORDS = (
+    *("config", "seed_everything", "trainer", "model", "data", "run_dir", "resume", "ckpt_path", "weights_only"),
+    *("help", "print_config"),
+)
+TRAINERS_WORDS = {"fit": WORDS, "validate": (*WORDS, "verbose")}
+"""The words with which the options of the Trainer's commands begin."""
+
+
 def page() -> str:
     """Return the help that fits a screen."""
     lines = [PAGE]
@@ -56,24 +69,70 @@ def main(args: list[str] | None = None) -> None:
     if args in ([], ["-h"], ["--help"]):
         print(page())
         sys.exit(0 if args else 2)
-    known = [name for group in GROUPS.values() for name in group]
-    if not args[0].startswith("-") and args[0] not in known:
-        near = difflib.get_close_matches(args[0], known, n=1)
-        meant = f"; did you mean {near[0]}?" if near else ""
-        print(f"error: there is no command {args[0]}{meant}; commands are {', '.join(known)}", file=sys.stderr)
+    try:
+        check(args)
+    except ValueError as error:
+        if rank() == 0:
+            print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     # Seconds pass while PyTorch is imported, and Lightning, where it is needed.
     try:
-        from distill import commands
+        with note(f"distill {args[0]}: loading PyTorch ..."):
+            from distill import commands
 
-        if args[0] not in commands.COMMANDS:
-            from distill import fit
+            if args[0] in commands.COMMANDS:
+                import_module(f"distill.{commands.COMMANDS[args[0]]}")
+            else:
+                from distill import fit
     except KeyboardInterrupt:
         sys.exit(130)  # nothing has begun
     if args[0] in commands.COMMANDS:
         commands.run(args[0], args[1:], rehearse)
     else:
         fit.main(args)
+
+
+def check(args: Sequence[str], prefix: str = "") -> None:
+    """Refuse a command, an option's first word and a config that are not there.
+
+    What is right so far goes to the command's parser, which knows the rest; but that takes seconds to make.
+
+    Args:
+        args: A command, and what follows.
+        prefix: Of its options, where they stand among those of another command.
+
+    Raises:
+        ValueError: naming what is near or, where nothing is, what there is.
+    """
+    name, options = args[0], list(args[1:])
+    if name.startswith("-"):
+        return
+    known = [name for group in GROUPS.values() for name in group]
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        meant = f"; did you mean {near[0]}?" if near else ""
+        raise ValueError(f"there is no command {name}{meant}; commands are {', '.join(known)}")
+    words: Sequence[str] = TRAINERS_WORDS.get(name, ())
+    if not words:
+        from distill import commands
+
+        own, forwarded = commands.words_of(name)
+        for one in forwarded:
+            options, others = commands.divide(options, f"--{one}.")
+            check(["fit", *others], f"{one}.")
+        words = [*own, *forwarded]
+    for option in options:
+        word = option.removeprefix("--").partition("=")[0].partition(".")[0].rstrip("+")
+        if not option.startswith("--") or not word or word in words:
+            continue
+        near = [one for one in words if one.startswith(word)] or difflib.get_close_matches(word, words, 1, 0.7)
+        if near:
+            given = option.partition("=")[0]
+            meant = f"--{prefix}{near[0]}{given.removeprefix('--' + word)}"
+            raise ValueError(f"there is no option --{prefix}{given.removeprefix('--')}; did you mean {meant}?")
+        if name not in TRAINERS_WORDS:
+            raise ValueError(f"there is no option {option}; options are {', '.join(f'--{one}' for one in words)}")
+    configs.with_found(options)
 
 
 def rehearse(options: Sequence[str]) -> Mapping[str, Any]:

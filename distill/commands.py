@@ -1,13 +1,15 @@
 """Commands that need no Trainer: functions, whose arguments are options."""
 
+import ast
 import inspect
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import Any, get_args, get_origin
 
 import docstring_parser
 
-from distill.console.arguments import with_found_configs
+from distill.console import configs
 from distill.console.mistakes import Parser, fail, one_line
 from distill.console.quiet import quieten
 from distill.runs.process import Forwarded, Rehearse
@@ -26,6 +28,28 @@ COMMANDS = {
     "sweep": "sweep.run",
 }
 """Each command, and the module with its function; what the others need is not imported."""
+
+
+def words_of(name: str) -> tuple[list[str], list[str]]:
+    """Return a command's options, and the words with which those of another command begin that it takes.
+
+    They are read from the source of its function: to import that takes seconds.
+
+    Args:
+        name: One of `COMMANDS`.
+    """
+    source = Path(__file__).parent / f"{COMMANDS[name].replace('.', '/')}.py"
+    module = ast.parse(source.read_text(encoding="utf-8"))
+    functions = {node.name: node.args for node in module.body if isinstance(node, ast.FunctionDef)}
+    of = functions[name.replace("-", "_")]
+    kinds = {one.arg: ast.unparse(one.annotation or ast.Constant(None)) for one in (*of.args, *of.kwonlyargs)}
+    own = [one for one, kind in kinds.items() if kind not in ("Forwarded", "Rehearse")]
+    return ["config", "help", "print_config", *own], [prefix_of(one) for one in kinds if kinds[one] == "Forwarded"]
+
+
+def prefix_of(argument: str) -> str:
+    """Return the word before the options that an argument of type `Forwarded` takes: `teacher` of `teacher_options`."""
+    return argument.removesuffix("_options")
 
 
 def run(name: str, args: list[str], rehearse: Rehearse) -> None:
@@ -62,7 +86,7 @@ def run(name: str, args: list[str], rehearse: Rehearse) -> None:
     others = {one for one, parameter in parameters.items() if parameter.annotation == Forwarded}
     forwarded = {}
     for one in others:
-        args, forwarded[one] = divide(args, f"--{one.removesuffix('options').replace('_', '.')}")
+        args, forwarded[one] = divide(args, f"--{prefix_of(one)}.")
     ours = {one: rehearse for one, parameter in parameters.items() if parameter.annotation == Rehearse}
     parser.add_function_arguments(function, as_group=False, skip={*positional, *others, *ours})
     flags = {one for one, parameter in parameters.items() if parameter.annotation is bool}
@@ -70,7 +94,7 @@ def run(name: str, args: list[str], rehearse: Rehearse) -> None:
         if action.dest in flags:
             action.nargs, action.const = "?", True
     try:
-        given = parser.parse_args(with_found_configs(args)).as_dict()
+        given = parser.parse_args(configs.with_found(args)).as_dict()
         given.pop("config")
         alone = [given.pop(one) for one in positional]
         function(*alone, **given, **forwarded, **ours)

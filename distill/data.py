@@ -316,6 +316,16 @@ class ReplayDataModule(L.LightningDataModule):
                 done = {game: memories[game].transitions(rngs[game], count, n_steps) for game, count in rows.items()}
                 yield Block(done, games, self.batch_size)
 
+    def unplayed_refills(self, first: int, end: int) -> int:
+        """Count the refills, of those with these numbers, that are not found in a store.
+
+        Not to be asked for the first time of a number while another thread plays.
+        """
+        if not self.teachers:
+            return max(0, end - first)
+        plays = [experience.teachers_play for experience in self.experiences.values()]
+        return sum(not plays[number % len(plays)].is_stored(number // len(plays)) for number in range(first, end))
+
     def refill(self, number: int, *, resuming_mid_hour: bool = False) -> None:
         """Add an hour of a teacher's play, or a piece of an hour of the trained module's, to the memory of a game.
 

@@ -10,7 +10,7 @@ from contextlib import closing
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, UInt64
+from jaxtyping import Bool, Float, Int64, UInt64
 
 from distill import protocol
 from distill.atari import Atari, num_actions, usable_cores
@@ -68,6 +68,42 @@ class Played(NamedTuple):
     """Equal where first observation and all actions are."""
 
 
+class Progress(NamedTuple):
+    """How far episodes are while they are played: arrays in the order of their numbers, which change."""
+
+    episodes: Episodes
+    scores: Float[np.ndarray, " E"]
+    steps: Int64[np.ndarray, " E"]
+    """Since the hand-over where there was one."""
+    ended: Bool[np.ndarray, " E"]
+
+    @property
+    def described(self) -> str:
+        """Say how many have ended, and their mean score; while none has, how many frames were played, and theirs."""
+        ended = int(self.ended.sum())
+        if ended:
+            return f"{ended}/{len(self.ended)} episodes, mean {self.scores[self.ended].mean():.1f}"
+        begun = self.scores[self.steps > 0]
+        frames = protocol.FRAMES_PER_STEP * int(self.steps.sum())
+        return f"{frames:,} frames, {begun.mean():.1f} so far" if len(begun) else f"{frames:,} frames"
+
+    def steps_left(self, guess: float | None = None) -> float | None:
+        """Estimate how many steps are still to be played, by the lengths of the episodes that have ended.
+
+        Args:
+            guess: Steps of an episode, as they were elsewhere; counts as two that have ended here.
+
+        Returns:
+            None where nothing is known of how long an episode is.
+        """
+        lengths = self.steps[self.ended].tolist() + ([] if guess is None else [guess, guess])
+        if not lengths:
+            return None
+        open_ = self.steps[~self.ended]
+        # One that is longer already goes on for a quarter of that.
+        return float(np.maximum(np.mean(lengths) - open_, open_ / 4).sum())
+
+
 class Summary(NamedTuple):
     """Scores of several episodes in a few numbers."""
 
@@ -84,50 +120,65 @@ class Summary(NamedTuple):
     max: float
 
 
-def play_episodes(policy: Policy, episodes: Episodes, on_episode: Callable[[], None] = lambda: None) -> Played:
+def play_episodes(
+    policy: Policy, episodes: Episodes, on_step: Callable[[Progress], None] = lambda progress: None
+) -> Played:
     """Play episodes to their ends.
 
     Args:
         policy: Who plays.
         episodes: What to play.
-        on_episode: Called whenever an episode has ended.
+        on_step: Called after each step, with how far they are.
 
     Raises:
         ValueError: for a start that cannot be reached any more.
     """
     numbers = episodes.numbers
     played = Played(np.zeros(len(numbers)), np.zeros(len(numbers), np.uint64))
+    progress = Progress(episodes, played.scores, np.zeros(len(numbers), np.int64), np.zeros(len(numbers), bool))
+    lock = threading.Lock()
+
+    def after_step() -> None:
+        with lock:
+            on_step(progress)
+
+    def play_part(part: slice, make_games: Callable[[Episodes], Games]) -> Iterator[None]:
+        of = episodes._replace(numbers=numbers[part])
+        views = [array[part] for array in (played.scores, played.fingerprints, progress.steps, progress.ended)]
+        for _ in _play_together(policy, of, make_games, *views):
+            after_step()
+            yield
+
     if numbers and episodes.starts is None:
-        _play_in_groups(policy, episodes, played, on_episode)
+        _play_in_groups(policy, len(numbers), play_part)
         return played
     for first in range(0, len(numbers), MAX_HANDED_OVER):
-        part = slice(first, first + MAX_HANDED_OVER)
-        _play_together(policy, *_part(episodes, played, part), games_for, on_episode)
+        for _ in play_part(slice(first, first + MAX_HANDED_OVER), games_for):
+            pass
     return played
 
 
-def _part(episodes: Episodes, played: Played, part: slice) -> tuple[Episodes, Played]:
-    return episodes._replace(numbers=episodes.numbers[part]), Played(*(of[part] for of in played))
-
-
-def _play_in_groups(policy: Policy, episodes: Episodes, played: Played, on_episode: Callable[[], None]) -> None:
-    """Play from no-op starts, in threads where the policy allows it: while some are answered, others step."""
-    envs = min(len(episodes.numbers), MAX_ENVS)
+def _play_in_groups(
+    policy: Policy, count: int, play_part: Callable[[slice, Callable[[Episodes], Games]], Iterator[None]]
+) -> None:
+    """Play episodes from no-op starts, in threads where the policy allows it: while some are answered, others step."""
+    envs = min(count, MAX_ENVS)
     groups = math.ceil(envs / GROUP_ENVS) if isinstance(policy, SessionPolicy) else 1
     make = functools.partial(games_for, max_envs=math.ceil(envs / groups), num_threads=2 * usable_cores() // groups)
-    if groups == 1:  # not in a thread, for which OpenMP would make a team of threads beside this one's
-        _play_together(policy, episodes, played, make, on_episode)
-        return
     given_up = threading.Event()
 
     def play_group(group: int) -> None:
-        part = _part(episodes, played, slice(group, None, groups))
-        _play_together(policy, *part, make, on_episode, given_up.is_set)
+        for _ in play_part(slice(group, None, groups), make):
+            if given_up.is_set():
+                return
 
+    if groups == 1:  # not in a thread, for which OpenMP would make a team of threads beside this one's
+        play_group(0)
+        return
     with ThreadPoolExecutor(groups, "evaluate") as pool:
         try:
-            for group in as_completed(pool.submit(play_group, group) for group in range(groups)):
-                group.result()
+            for playing in as_completed(pool.submit(play_group, group) for group in range(groups)):
+                playing.result()
         except BaseException:
             given_up.set()
             raise
@@ -136,23 +187,24 @@ def _play_in_groups(policy: Policy, episodes: Episodes, played: Played, on_episo
 def _play_together(
     policy: Policy,
     episodes: Episodes,
-    played: Played,
     make_games: Callable[[Episodes], Games],
-    on_episode: Callable[[], None],
-    given_up: Callable[[], bool] = lambda: False,
-) -> None:
+    scores: np.ndarray,
+    fingerprints: np.ndarray,
+    steps: np.ndarray,
+    ended: np.ndarray,
+) -> Iterator[None]:
+    """Play episodes side by side, step by step, and fill in what becomes of them."""
     with closing(make_games(episodes)) as games:
         for step in steps_of(policy, episodes, games):
-            if given_up():
-                return
             for env in np.flatnonzero(step.first):
-                played.fingerprints[step.episodes[env]] = zlib.crc32(step.observations[env].tobytes())
+                fingerprints[step.episodes[env]] = zlib.crc32(step.observations[env].tobytes())
             playing = step.episodes >= 0
             which = step.episodes[playing]
-            played.scores[which] += step.rewards[playing]
-            played.fingerprints[which] = (played.fingerprints[which] ^ (1 + step.actions[playing]).astype("u8")) * PRIME
-            for _ in range(int(step.ended.sum())):
-                on_episode()
+            scores[which] += step.rewards[playing]
+            fingerprints[which] = (fingerprints[which] ^ (1 + step.actions[playing]).astype("u8")) * PRIME
+            steps[which] += 1
+            ended[step.episodes[step.ended]] = True
+            yield
 
 
 def games_for(episodes: Episodes, max_envs: int = MAX_ENVS, num_threads: int = 0) -> Games:
@@ -191,10 +243,10 @@ def steps_of(policy: Policy, episodes: Episodes, games: Games) -> Iterator[Step]
 
 
 def score_episodes(
-    policy: Policy, episodes: Episodes, on_episode: Callable[[], None] = lambda: None
+    policy: Policy, episodes: Episodes, on_step: Callable[[Progress], None] = lambda progress: None
 ) -> Float[np.ndarray, " E"]:
     """Play episodes and return their scores; see `play_episodes`."""
-    return play_episodes(policy, episodes, on_episode).scores
+    return play_episodes(policy, episodes, on_step).scores
 
 
 def summarise(scores: Float[np.ndarray, " E"]) -> Summary:

@@ -79,6 +79,7 @@ class DistillCLI(LightningCLI):
     """`pretrained` of a run that goes on from a checkpoint, and needs that file no more."""
     signals: Signals
     until_its_end: ExitStack
+    bar: HourBar
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
@@ -191,7 +192,8 @@ class DistillCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
         """Add the bar, and for `fit` the run folder's checkpoints and, before the config's loggers, CSV."""
-        callbacks: list[Callback] = [HourBar(), PlayScore(), ScoreTable()]
+        self.bar = HourBar()
+        callbacks: list[Callback] = [self.bar, PlayScore(), ScoreTable()]
         if self.subcommand == "fit":
             callbacks.append(Checkpoints(self.run_dir / "checkpoints", self.signals))
             kwargs["default_root_dir"] = self.run_dir
@@ -208,7 +210,10 @@ class DistillCLI(LightningCLI):
 
     def _run_subcommand(self, subcommand: str) -> None:
         try:
-            super()._run_subcommand(subcommand)
+            try:
+                super()._run_subcommand(subcommand)
+            finally:
+                self.bar.stop()
         except Stopped as stop:
             fail(f"interrupted{self.resuming()}", code=stop.code)
         except Diverged as error:
@@ -259,12 +264,14 @@ class DistillCLI(LightningCLI):
         if self.trainer.is_global_zero:
             scores = conclude(self.model, self.datamodule, self.run_dir)
             loggers.log_end(self.trainer.loggers, scores, self.model, self.datamodule, self.run_dir)
+            self.bar.finish()
             show(scores)  # when all is kept: whoever is to read it may have gone
             print(f"run: {self.run_dir}")
 
     def after_validate(self) -> None:
         """Print the scores."""
         if self.trainer.is_global_zero:
+            self.bar.finish()
             for game, summary in self.model.summaries.items():
                 low, high = summary.interval95
                 print(f"{game}: {summary.mean:.1f} ({low:.1f} to {high:.1f}), {summary.episodes} episodes")

@@ -18,9 +18,10 @@ from distill.console.mistakes import fail
 from distill.networks import build
 from distill.paper.curves import draw
 from distill.runs.folder import RUN_DIR_VARIABLE, claim
-from distill.runs.process import LINE_SECONDS_VARIABLE, POLL_SECONDS, Forwarded, Rehearse, Run
+from distill.runs.process import POLL_SECONDS, Forwarded, Rehearse, Run
 from distill.runs.side_by_side import THREADS_VARIABLE, Board, threads_of
 from distill.runs.stopping import Signals, Stopped
+from distill.status import LINE_SECONDS_VARIABLE
 from distill.weights import save_network
 
 LINE_SECONDS = 5

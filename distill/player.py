@@ -19,7 +19,7 @@ from torchmetrics import CatMetric
 from distill import checks
 from distill.atari import num_actions
 from distill.engine import frozen_policy, module_policy
-from distill.evaluation import Episodes, Summary, score_episodes, summarise
+from distill.evaluation import Episodes, Progress, Summary, score_episodes, summarise
 from distill.graphs import GraphedUpdates, NotRecordable, recordable
 from distill.guest import Guest
 from distill.networks import DQN, TRUNKS, Network, build
@@ -91,6 +91,8 @@ class Player(L.LightningModule):
         self.scored_updates: int | None = None
         """Updates that had been taken then."""
         self._logged_before: dict[str, float] = {}
+        self.on_score: list[Callable[[str, Progress], None]] = []
+        """Called after each step of episodes that are scored, with who plays and how far they are."""
 
     def _load_pretrained(self, source: str) -> None:
         for game in self.games:
@@ -247,9 +249,23 @@ class Player(L.LightningModule):
 
     def validation_step(self, episodes: Episodes) -> None:
         """Play the episodes of one game and keep their scores."""
-        scores = score_episodes(frozen_policy(self.network.for_game(episodes.game)), episodes)
+        policy = frozen_policy(self.network.for_game(episodes.game))
+        scores = score_episodes(policy, episodes, self.telling())
         if len(scores):
             self._scores(episodes.game).update(torch.from_numpy(scores).float().to(self.device))
+
+    def telling(self, who: str = "") -> Callable[[Progress], None]:
+        """Return what tells all listeners of `on_score` how far episodes are.
+
+        Args:
+            who: Plays them, where it is not this module.
+        """
+
+        def tell(progress: Progress) -> None:
+            for listener in self.on_score:
+                listener(who, progress)
+
+        return tell
 
     def on_validation_epoch_end(self) -> None:
         """Log each game's mean score of all ranks' episodes, and its interval."""

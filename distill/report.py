@@ -13,12 +13,15 @@ from distill.atari import action_names
 from distill.best import rounded
 from distill.data import ReplayDataModule
 from distill.engine import device_of, frozen_policy
-from distill.evaluation import random_score, summarise
+from distill.evaluation import random_score, score_episodes, summarise
 from distill.guest import Guest, digest_of
 from distill.networks import DQN, count_parameters, evaluating
 from distill.player import Player
-from distill.scores import compare, means_of, play_with_bar, print_games, print_table, write_scores
+from distill.scores import compare, means_of, print_games, print_table, write_scores
 from distill.weights import save_network
+
+TEACHER = "teacher"
+"""Who else than the trained module plays episodes that are scored; see `distill.player.Player.on_score`."""
 
 
 def latency_ms(network: torch.nn.Module) -> float:
@@ -58,8 +61,8 @@ def scores_of(model: Player, data: ReplayDataModule) -> dict[str, dict[str, Any]
             continue
         rules = data.eval_rules(game)
         if game not in data.teacher_summaries:
-            played = play_with_bar(frozen_policy(data.teachers[game]), rules, f"scoring the teacher of {game}")
-            data.teacher_summaries[game] = summarise(played.scores)
+            played = score_episodes(frozen_policy(data.teachers[game]), rules, model.telling(TEACHER))
+            data.teacher_summaries[game] = summarise(played)
         teacher = data.teacher_summaries[game]
         found[game] = {
             "teacher": teacher._asdict(),
@@ -146,10 +149,9 @@ def conclude(model: Player, data: ReplayDataModule, folder: Path | str) -> dict[
         save_network(file, model.network, header, dtype)
         if not taught:
             networks = {game: rounded(network) for game, network in networks.items()}
-        who = "student" if taught else "teacher"
         for game, network in networks.items():
-            played = play_with_bar(frozen_policy(network), data.eval_rules(game), f"scoring the {who} of {game}")
-            model.summaries[game] = summarise(played.scores)
+            played = score_episodes(frozen_policy(network), data.eval_rules(game), model.telling())
+            model.summaries[game] = summarise(played)
     header["score"] = only([model.summaries[game]._asdict() for game in model.games])
     save_network(file, model.network, header, dtype)
     scores = scores_of(model, data)

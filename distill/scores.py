@@ -2,25 +2,46 @@
 
 import json
 import math
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import Progress
 from rich.table import Table
 
-from distill.evaluation import Episodes, Played, geometric_mean, play_episodes, random_adjusted_ratio
+from distill.evaluation import Episodes, Played, Progress, geometric_mean, play_episodes, random_adjusted_ratio
 from distill.files.store import write_atomically
 from distill.rollout import Policy
+from distill.status import Line, Status, clock
+
+LOOK_SECONDS = 0.2
+"""How often play looks how far it is."""
 
 
 def play_with_bar(policy: Policy, rules: Episodes, title: str) -> Played:
-    """Play episodes, showing how many episodes have ended."""
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(title, total=len(rules.numbers))
-        return play_episodes(policy, rules, lambda: bar.advance(task))
+    """Play episodes, showing how far they are and, once one has ended, for how long it will go on."""
+    begun, looked = time.monotonic(), 0.0
+    line = Line(title, ["0 frames"])
+
+    def look(progress: Progress) -> None:
+        nonlocal line, looked
+        now = time.monotonic()
+        if now - looked >= LOOK_SECONDS:
+            looked, first, share = now, [progress.described], None
+            steps, left = int(progress.steps.sum()), progress.steps_left()
+            if left is not None:
+                first.append(f"{clock((now - begun) * left / steps)} left")
+                share = steps / (steps + left)
+            line = Line(title, first, [clock(now - begun)], share)
+            status.tell()
+
+    status = Status(lambda: line)
+    status.start()
+    try:
+        return play_episodes(policy, rules, look)
+    finally:
+        status.stop(erase=True)
 
 
 def compare(student: float, teacher: float, random: float) -> dict[str, float | None]:
@@ -92,7 +113,7 @@ def print_table(scores: dict[str, Any]) -> None:
     if "random_adjusted_ratio" in scores:
         table.add_row("student's share of the teacher's score", "", _percent(scores["ratio"]))
         table.add_row(f"the same, above random ({scores['random']:g})", "", _percent(scores["random_adjusted_ratio"]))
-    Console(highlight=False).print(table)
+    _print(table)
 
 
 def print_games(title: str, scores: dict[str, dict[str, Any]]) -> None:
@@ -113,7 +134,15 @@ def print_games(title: str, scores: dict[str, dict[str, Any]]) -> None:
     if taught:
         table.add_section()
         table.add_row("geometric mean", "", "", "", *map(_percent, means_of(scores).values()))
-    Console(highlight=False).print(table)
+    _print(table)
+
+
+def _print(table: Table) -> None:
+    # By way of `print`, which moves what a terminal shows of a run's progress out of the way.
+    console = Console(highlight=False)
+    with console.capture() as capture:
+        console.print(table)
+    print(capture.get(), end="")
 
 
 def _score(points: float) -> str:

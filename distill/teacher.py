@@ -148,7 +148,7 @@ class TeacherModule(Player):
         (game,) = self.games
         network = rounded(self.network.for_game(game))
         rules = self.trainer.datamodule.eval_rules(game)  # type: ignore[attr-defined]  # Lightning sets it undeclared
-        summary = summarise(score_episodes(frozen_policy(network), rules))
+        summary = summarise(score_episodes(frozen_policy(network), rules, self.telling()))
         best.scored(hours, summary.mean, network, summary_header(game, hours, summary))
         return summary.mean
 

@@ -5,10 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from distill.console import configs
+from distill.console.configs import CONFIG_OPTIONS
 from distill.console.mistakes import fail
 from distill.runs.folder import CONFIG
-
-CONFIG_OPTIONS = ("--config", "-c")
 
 
 def with_config_of_checkpoint(args: list[str]) -> list[str]:
@@ -40,19 +39,10 @@ def with_config_of_run(args: list[str]) -> list[str]:
 
 def with_found_configs(args: list[str]) -> list[str]:
     """Put paths where a command line gives the names of configs that come along."""
-    found = list(args)
-    for at, arg in enumerate(args):
-        option, equals, value = arg.partition("=")
-        if option not in CONFIG_OPTIONS:
-            continue
-        try:
-            if equals:
-                found[at] = f"{option}={configs.find(value)}"
-            elif at + 1 < len(args):
-                found[at + 1] = configs.find(args[at + 1])
-        except ValueError as error:
-            fail(str(error))
-    return found
+    try:
+        return configs.with_found(args)
+    except ValueError as error:
+        fail(str(error))
 
 
 def configs_in(args: list[str]) -> list[str]:

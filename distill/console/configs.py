@@ -1,11 +1,13 @@
 """The configs that come along, by name: from a checkout's conf/, or from the copy inside an installed wheel."""
 
+import difflib
 from pathlib import Path
 
 _PACKAGE = Path(__file__).parent.parent
 _PLACES = (_PACKAGE / "conf", _PACKAGE.parent / "conf")
 CONF = next((place for place in _PLACES if place.is_dir()), _PLACES[0])
 """The folder where they are."""
+CONFIG_OPTIONS = ("--config", "-c")
 
 
 def names() -> list[str]:
@@ -20,10 +22,31 @@ def find(config: str) -> str:
         config: A path, or one of `names()`.
 
     Raises:
-        ValueError: where a name without a suffix is neither.
+        ValueError: where it is neither.
     """
-    if Path(config).suffix or Path(config).is_file():
+    path = Path(config).expanduser()
+    if path.exists() and not path.is_dir():
         return config
-    if config not in names():
-        raise ValueError(f"config {config} is no file, nor one of those that come along: {', '.join(names())}")
-    return str(CONF / f"{config}.yaml")
+    if config in names():
+        return str(CONF / f"{config}.yaml")
+    near = difflib.get_close_matches(config.removeprefix("conf/").removesuffix(".yaml"), names(), n=1)
+    meant = f"; did you mean {near[0]}?" if near else f": {', '.join(names())}"
+    raise ValueError(f"config {config} is no file, nor one of those that come along{meant}")
+
+
+def with_found(args: list[str]) -> list[str]:
+    """Put paths where a command line gives the names of configs that come along.
+
+    Raises:
+        ValueError: as `find`.
+    """
+    found = list(args)
+    for at, arg in enumerate(args):
+        option, equals, value = arg.partition("=")
+        if option not in CONFIG_OPTIONS:
+            continue
+        if equals:
+            found[at] = f"{option}={find(value)}"
+        elif at + 1 < len(args):
+            found[at + 1] = find(args[at + 1])
+    return found

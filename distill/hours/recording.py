@@ -188,6 +188,10 @@ class Recording:
             on_step(max(0, self._played_steps - hour * self.rules.hour_steps))
         return future.result()
 
+    def is_stored(self, hour: int) -> bool:
+        """Say whether an hour is in the store; where a student acts that is not known in advance."""
+        return self._student is None and self.store.path(self.name(hour)).exists()
+
     def hold(self, hours: range) -> None:
         """Keep in the store what is there of these hours, whatever its limit, until they have been asked for."""
         known = [hour for hour in hours if self._student is None or hour in self.student_digests]

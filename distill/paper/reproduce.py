@@ -20,9 +20,10 @@ from distill.paper.published import GAME_NAMES
 from distill.paper.report import report
 from distill.paper.results import is_online, read_results
 from distill.runs.folder import LAST, alone_in
-from distill.runs.process import LINE_SECONDS_VARIABLE, POLL_SECONDS, Forwarded, Rehearse, Run
+from distill.runs.process import POLL_SECONDS, Forwarded, Rehearse, Run
 from distill.runs.side_by_side import Board, threads_of
 from distill.runs.stopping import Signals, Stopped
+from distill.status import LINE_SECONDS_VARIABLE
 
 INDEX = "runs.json"
 """In a folder of runs: with which options each was begun."""

@@ -12,8 +12,6 @@ Forwarded = Sequence[str]
 Rehearse = Callable[[Sequence[str]], Mapping[str, Any]]
 """Checks options of `fit` as a run would, without one, and returns the whole config."""
 
-LINE_SECONDS_VARIABLE = "DISTILL_LINE_SECONDS"
-"""Tells a run how often to say how far it is, where there is no terminal to draw a bar on."""
 RANK_VARIABLES = ("RANK", "LOCAL_RANK", "SLURM_PROCID")
 MISTAKE = "error: "
 """How the line begins in which a command says why it failed."""

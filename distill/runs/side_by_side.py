@@ -13,7 +13,7 @@ from distill.atari import usable_cores
 from distill.runs.process import Run
 
 THREADS_VARIABLE = "OMP_NUM_THREADS"
-PROGRESS = ("play", "learn")
+PROGRESS = ("play", "learn", "score", "done")
 """How the lines begin in which a run says how far it is."""
 
 
@@ -63,7 +63,7 @@ class Board:
         if self._live is not None:
             table = Table.grid(padding=(0, 2))
             for name, run in runs.items():
-                table.add_row(Text(name), Text(run.last or waits))
+                table.add_row(Text(name), Text(run.last or waits, no_wrap=True, overflow="ellipsis"))
             self._live.update(table, refresh=True)
 
     def _print(self, name: str, lines: Sequence[str]) -> None:

@@ -16,9 +16,10 @@ from distill.console import configs
 from distill.console.mistakes import fail
 from distill.files.store import write_atomically
 from distill.runs.folder import LAST, RUN_DIR_VARIABLE, alone_in, claim
-from distill.runs.process import LINE_SECONDS_VARIABLE, POLL_SECONDS, Forwarded, Rehearse, Run
+from distill.runs.process import POLL_SECONDS, Forwarded, Rehearse, Run
 from distill.runs.side_by_side import Board
 from distill.runs.stopping import Signals, Stopped
+from distill.status import LINE_SECONDS_VARIABLE
 from distill.sweep.file import Point, Points, Sweep, read_sweep
 from distill.sweep.results import Row, as_csv, as_png, print_results, rows_of
 

@@ -106,7 +106,7 @@ def test_a_shipped_name_is_no_folder(workdir):
 def test_a_learning_teacher_keeps_its_best(small, tmp_path, monkeypatch):
     """It scores itself at the beginning and every so many hours, and says when it has ended."""
     scores = iter([-21.0, -20.0, -20.5])
-    monkeypatch.setattr("distill.teacher.score_episodes", lambda policy, rules: torch.full((2,), next(scores)).numpy())
+    monkeypatch.setattr("distill.teacher.score_episodes", lambda *of: torch.full((2,), next(scores)).numpy())
     teacher = TeacherModule("pong", network="net3", score_every_hours=2)
     fit(teacher, ReplayDataModule("pong", **small), hours=5, default_root_dir=tmp_path)
     index = read_index(tmp_path)
@@ -144,7 +144,7 @@ class Enough(L.Callback):
 
 def test_a_teacher_that_is_stopped_early_has_ended(small, tmp_path, monkeypatch):
     """Whatever ends a teacher's run before its last hour, its students do not wait for more."""
-    monkeypatch.setattr("distill.teacher.score_episodes", lambda policy, rules: torch.zeros(2).numpy())
+    monkeypatch.setattr("distill.teacher.score_episodes", lambda *of: torch.zeros(2).numpy())
     teacher = TeacherModule("pong", network="net3", score_every_hours=1)
     fit(teacher, ReplayDataModule("pong", **small), hours=5, default_root_dir=tmp_path, callbacks=[Enough()])
     assert read_index(tmp_path).ended

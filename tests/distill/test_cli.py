@@ -2,24 +2,28 @@
 
 import csv
 import errno
+import inspect
 import json
 import os
 import re
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
 
-from distill.cli import GROUPS, main
-from distill.commands import COMMANDS, divide
+from distill.cli import GROUPS, TRAINERS_WORDS, main
+from distill.commands import COMMANDS, divide, prefix_of, words_of
 from distill.files.checkpoint import newest
 from distill.runs.folder import alone_in
+from distill.runs.process import Forwarded
 from distill.scores import compare
 from distill.weights import load_network
 
+ROOT = str(Path(__file__).parents[2])
 SMALL = ["--config", "conf/compress.yaml", "--config", "conf/debug.yaml", "--model.network", "net3"]
 
 
@@ -224,19 +228,59 @@ def test_what_needs_no_trainer_does_not_wait_for_lightning():
         (["evalute", "pong"], "there is no command evalute; did you mean evaluate?"),
         (
             ["fit", "--config", "compres"],
-            "config compres is no file, nor one of those that come along: compress",
+            "config compres is no file, nor one of those that come along; did you mean compress?",
         ),
         (["sweep", "sweep/none"], "config sweep/none is no file"),
+        (["fit", "--config=nosuch.yaml"], "config nosuch.yaml is no file, nor one of those that come along: "),
+        (["fit", "--confg", "x"], "there is no option --confg; did you mean --config?"),
+        (["fit", "--trianer.max_epochs=2"], "there is no option --trianer.max_epochs; did you mean --trainer"),
+        (["validate", "--modle", "x"], "there is no option --modle; did you mean --model?"),
+        (["fit", "--seed", "3"], "there is no option --seed; did you mean --seed_everything?"),
+        (["evaluate", "pong", "--vidoe", "x"], "there is no option --vidoe; did you mean --video?"),
+        (["export", "x", "--size", "9"], "there is no option --size; options are --config, --help, "),
+        (["online", "--teacher.trianer.x=1"], "there is no option --teacher.trianer.x; did you mean --teacher.trainer"),
+        (["reproduce", "--fit.config", "none.yaml"], "config none.yaml is no file"),
     ],
 )
 def test_a_wrong_name_is_one_line(workdir, capsys, args, reason):
-    """Neither a command nor a config that is not there takes more than a line, which says what is."""
+    """Neither a command, an option's first word nor a config that is not there takes more than a line."""
     with pytest.raises(SystemExit) as stop:
         main(args)
     assert stop.value.code == 2
     error = capsys.readouterr().err
     assert error.startswith(f"error: {reason}")
     assert error.count("\n") == 1
+
+
+def test_wrong_names_are_answered_before_pytorch_is_imported(workdir):
+    """What is misspelt in a command's first words, and a config that is not there, do not wait for libraries."""
+    wrong = [["evalute"], ["fit", "--confg", "x"], ["fit", "-c", "none.yaml"], ["evaluate", "--vidoe", "x"]]
+    program = (
+        "import sys; from distill.cli import main\n"
+        f"for args in {wrong}:\n"
+        "    try: main(args)\n"
+        "    except SystemExit as stop: print(stop.code)\n"
+        "print({'torch', 'lightning', 'numpy'} & set(sys.modules))"
+    )
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": ROOT})
+    assert done.stdout.split() == ["2"] * len(wrong) + ["set()"]
+
+
+@pytest.mark.parametrize("name", [name for group in GROUPS.values() for name in group])
+def test_first_words_are_those_of_the_parser(name, capsys):
+    """The words that are let through to a command's parser are those that its help shows, with what stands alone."""
+    with pytest.raises(SystemExit):
+        main([name, "--help"])
+    shown = capsys.readouterr().out
+    parsed = set(re.findall(r"^  (?:-\w(?: \S+)?, )?--(\w+)", shown, re.MULTILINE))
+    if name in TRAINERS_WORDS:
+        assert set(TRAINERS_WORDS[name]) == parsed
+        return
+    own, forwarded = words_of(name)
+    assert set(own) == parsed | set(re.findall(r"^  ([a-z]\w*)  ", shown, re.MULTILINE))
+    signature = inspect.signature(getattr(import_module(f"distill.{COMMANDS[name]}"), name.replace("-", "_")))
+    assert forwarded == [prefix_of(one) for one, of in signature.parameters.items() if of.annotation == Forwarded]
 
 
 def test_a_config_goes_by_its_name(tmp_path, monkeypatch, capsys):
@@ -305,7 +349,6 @@ def test_interpolation_follows_the_command_line(workdir, capsys):
         (["--ckpt_path", "last"], "give its folder as run_dir"),
         (["--ckpt_path", "conf/debug.yaml"], "conf/debug.yaml is no checkpoint of this project"),
         (["--resume", "nowhere"], "nowhere holds no config.yaml"),
-        (["--config", "none.yaml"], "File does not exist"),
     ],
 )
 def test_a_mistake_is_one_line(fit, workdir, capsys, args, reason):

@@ -11,6 +11,7 @@ from distill.atari import MAX_SEED, Atari
 from distill.engine import frozen_policy
 from distill.evaluation import (
     Episodes,
+    Progress,
     play_episodes,
     random_adjusted_ratio,
     random_score,
@@ -65,12 +66,37 @@ def test_the_rules_count(scores, changed):
     assert score_episodes(policy, QBERT._replace(numbers=(0, 1), **changed)).tolist() != scores[:2].tolist()
 
 
-def test_every_end_is_told():
-    """The listener hears of each episode once."""
+def test_progress_is_told(monkeypatch):
+    """After each step the listener hears how far each episode is: its steps, its score so far, whether it has ended."""
+    monkeypatch.setattr(evaluation, "MAX_ENVS", 2)
     heard = []
     episodes = QBERT._replace(numbers=(0, 1, 2), max_frames=40)
-    score_episodes(policy, episodes, lambda: heard.append(1))
-    assert len(heard) == 3
+    scores = score_episodes(
+        policy, episodes, lambda at: heard.append((at.steps.tolist(), at.ended.tolist(), at.scores.tolist()))
+    )
+    assert [steps for steps, _, _ in heard] == [[n, n, 0] for n in range(1, 11)] + [[10, 10, n] for n in range(1, 11)]
+    assert [ended for _, ended, _ in heard].count([True, True, False]) == 10
+    assert heard[-1] == ([10, 10, 10], [True] * 3, scores.tolist())
+
+
+def progress(steps: list[int], scores: list[float], ended: list[bool]) -> Progress:
+    return Progress(QBERT, np.array(scores), np.array(steps), np.array(ended))
+
+
+def test_progress_is_described():
+    """While no episode has ended, frames and running scores say how far play is; then those that have, and theirs."""
+    assert progress([0, 0], [0.0, 0.0], [False, False]).described == "0 frames"
+    assert progress([300, 200, 0], [3.0, 4.0, 0.0], [False] * 3).described == "2,000 frames, 3.5 so far"
+    assert progress([300, 200, 10], [3.0, 4.0, 0.0], [True, True, False]).described == "2/3 episodes, mean 3.5"
+
+
+def test_what_is_left_of_episodes():
+    """Those that are open go on to the mean length of what has ended; one beyond it for a quarter of its own."""
+    assert progress([5, 7], [0.0] * 2, [False] * 2).steps_left() is None
+    assert progress([5, 20, 0], [0.0] * 3, [False] * 3).steps_left(10.0) == 5 + 5 + 10
+    assert progress([30, 5], [0.0] * 2, [True, False]).steps_left() == 25
+    assert progress([40, 5], [0.0] * 2, [True, False]).steps_left(10.0) == 15
+    assert progress([40, 5], [0.0] * 2, [True] * 2).steps_left() == 0
 
 
 def test_no_episodes():
@@ -167,7 +193,7 @@ def test_what_fails_in_a_group_ends_the_evaluation():
     asked = frozen_policy(build("net5", num_actions=6))
     heard = []
 
-    def fail() -> None:
+    def fail(progress: Progress) -> None:
         heard.append(1)
         raise RuntimeError("no more")
 
