@@ -201,4 +201,4 @@ def check(episodes: Episodes, path: Path) -> None:
     try:
         import imageio_ffmpeg  # noqa: F401
     except ImportError as error:
-        raise ValueError('a video needs imageio; pip install -e ".[video]" installs it') from error
+        raise ValueError('a video needs imageio; pip install "distill[video]" installs it') from error

@@ -29,7 +29,7 @@ from distill.console.arguments import (
     with_found_configs,
 )
 from distill.console.mistakes import Parser, allow_classes, check_keys, fail, one_line
-from distill.console.preflight import check_checkpoint, check_trainer
+from distill.console.preflight import PRECISIONS, check_checkpoint, check_trainer
 from distill.console.progress import HourBar, PlayScore
 from distill.console.quiet import quieten
 from distill.data import ReplayDataModule
@@ -60,6 +60,7 @@ class FitParser(Parser, LightningArgumentParser):
     """Lightning's parser, whose mistakes come as one line."""
 
     options_of = (ReplayDataModule, StudentModule, TeacherModule, L.Trainer)
+    allowed_values = {"trainer.precision": PRECISIONS}  # noqa: RUF012
 
 
 class DistillCLI(LightningCLI):

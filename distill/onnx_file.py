@@ -14,7 +14,7 @@ from distill.networks import DQN
 from distill.rollout import Policy
 
 INPUT_NAME, OUTPUT_NAME = "observations", "scores"
-INSTALL = 'pip install -e ".[export]"'
+INSTALL = 'pip install "distill[export]"'
 
 
 def to_onnx(network: DQN, header: dict[str, Any]) -> bytes:

@@ -100,7 +100,7 @@ class TensorBoard(TensorBoardLogger):
     """
 
     def __init__(self, folder: str | None = None) -> None:
-        _need("tensorboard", "tensorboard")
+        _need("tensorboard", 'pip install "distill[tensorboard]"')
         super().__init__(folder or current(), name="", version="", default_hp_metric=False)
 
     @rank_zero_only
@@ -138,9 +138,9 @@ class Wandb(WandbLogger):
     def __init__(
         self, project: str = "distill", name: str | None = None, video: bool = True, folder: str | None = None
     ) -> None:
-        _need("wandb", "wandb")
+        _need("wandb", 'pip install "distill[wandb]"')
         if video:
-            _need("imageio_ffmpeg", "video", ", or set its video to false")
+            _need("imageio_ffmpeg", 'pip install "distill[video]"', ", or set its video to false")
         self.video = video
         place = Path(folder or current())
         super().__init__(name=name or _name_of(current()), save_dir=place, id=_id_in(place), project=project)
@@ -247,9 +247,9 @@ def _actors(game: str, model: Player, data: ReplayDataModule) -> list[Actor]:
     return [teacher, Actor("student", own, temperature_of(model.kind))]
 
 
-def _need(package: str, extra: str, more: str = "") -> None:
+def _need(package: str, command: str, more: str = "") -> None:
     if importlib.util.find_spec(package) is None:
-        raise ValueError(f'{package} is missing; pip install -e ".[{extra}]" installs it{more}')
+        raise ValueError(f"{package} is missing; {command} installs it{more}")
 
 
 def _name_of(run: Path) -> str:
