@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import lightning as L
 import torch
@@ -63,12 +63,7 @@ class FitParser(Parser, LightningArgumentParser):
     """Lightning's parser, whose mistakes come as one line."""
 
     options_of = (ReplayDataModule, StudentModule, TeacherModule, L.Trainer)
-
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Print the reason, and exit with 2; of precisions Lightning would list more than are allowed here."""
-        if 'key "trainer.precision"' in message:
-            message = f"trainer.precision must be one of {', '.join(precision.ALLOWED)}; {message.splitlines()[-1]}"
-        super().error(message, ex)
+    allowed_values = {"trainer.precision": precision.ALLOWED}  # noqa: RUF012
 
 
 class DistillCLI(LightningCLI):

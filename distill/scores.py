@@ -33,7 +33,7 @@ def play_with_bar(policy: Policy, rules: Episodes, title: str) -> Played:
             if left is not None:
                 first.append(f"{clock((now - begun) * left / steps)} left")
                 share = steps / (steps + left)
-            line = Line(title, first, [clock(now - begun)], share)
+            line = Line(title, first, [f"{clock(now - begun)} elapsed"], share)
             status.tell()
 
     status = Status(lambda: line)

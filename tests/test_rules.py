@@ -1,7 +1,9 @@
 """The house's rules that a linter holds."""
 
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -24,6 +26,17 @@ def test_a_linter_finds_nothing(command):
     """Lint, format, spelling and the import contract hold."""
     done = subprocess.run([sys.executable, *command], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_hint_installs_something():
+    """What a message or a config says to install is a package of its own, or an extra that this one has."""
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    hints = []
+    for path in (*(ROOT / "distill").rglob("*.py"), *(ROOT / "conf").rglob("*.yaml")):
+        hints += re.findall(r'pip install (?:"[^"]*"|\S+)', path.read_text())
+    assert len(hints) >= 4
+    allowed = {*(f'pip install "distill[{extra}]"' for extra in extras), "pip install sweeps"}
+    assert set(hints) <= allowed
 
 
 def test_packages_only_say_what_they_are():

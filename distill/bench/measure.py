@@ -183,7 +183,7 @@ def bench(game: str = "pong", teacher: str | None = None, peers: bool = False, j
         json: A file for the figures.
     """
     if peers and importlib.util.find_spec("stable_baselines3") is None:
-        raise ValueError('--peers needs Stable-Baselines3; pip install -e ".[bench]" installs it')
+        raise ValueError('--peers needs Stable-Baselines3; pip install "distill[bench]" installs it')
     checks.output("json", json, teacher)
     torch.set_num_threads(usable_cores())
     size = ON_GPU if torch.cuda.is_available() else SIZE

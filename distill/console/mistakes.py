@@ -5,6 +5,7 @@ import inspect
 import os
 import re
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -85,9 +86,14 @@ class Parser(ArgumentParser):
 
     options_of: tuple[type, ...] = ()
     """Classes whose constructor arguments are options, for suggestions."""
+    allowed_values: Mapping[str, Sequence[str]] = {}
+    """Of options that take fewer than the parser knows."""
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Print the reason, and exit with 2."""
+        wrong = re.match(r'Parser key "([\w.]+)":.*Given value: (\S+)', message, re.DOTALL)
+        if wrong and wrong[1] in self.allowed_values:
+            fail(f"{wrong[1]} is {wrong[2]}; allowed are {', '.join(self.allowed_values[wrong[1]])}")
         unknown = re.search(r"[Oo]ption '([\w.]+)' is not accepted|unrecognized arguments: --(\S+)", message)
         fail(one_line(message) + (self._allowed(unknown[1] or unknown[2]) if unknown else ""))
 

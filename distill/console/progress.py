@@ -307,7 +307,7 @@ class HourBar(ProgressBar):
         now = time.monotonic()
         detail = [self._detail] if self._detail else []
         if self._estimate is None:  # of `validate`
-            return Line(self._phase, detail, [clock(now - self._begun)])
+            return Line(self._phase, detail, [f"{clock(now - self._begun)} elapsed"])
         more = [*self._figures, f"{clock(now - self._begun)} elapsed"]
         if self._hours is None:
             return Line(self._phase, [self._said_hour, *detail], more)

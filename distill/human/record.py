@@ -51,7 +51,7 @@ def record(game: str, out: str, player: str = "anonymous", licence: str = "CC0-1
             warnings.simplefilter("ignore")  # it plots with matplotlib, of which there is no need here
             from gymnasium.utils.play import PlayableGame, display_arr
     except ImportError as error:
-        raise ValueError('record needs a window; pip install -e ".[record]" installs what it takes') from error
+        raise ValueError('record needs a window; pip install "distill[record]" installs what it takes') from error
     if Path(out).exists():
         raise ValueError(f"{out} exists; give a new file")
     try:

@@ -100,7 +100,7 @@ class TensorBoard(TensorBoardLogger):
     """
 
     def __init__(self, folder: str | None = None) -> None:
-        _need("tensorboard", "tensorboard")
+        _need("tensorboard", 'pip install "distill[tensorboard]"')
         super().__init__(folder or current(), name="", version="", default_hp_metric=False)
 
     @rank_zero_only
@@ -242,9 +242,9 @@ def _actors(game: str, model: Player, data: ReplayDataModule) -> list[Actor]:
     return [teacher, Actor("student", own, temperature_of(model.kind))]
 
 
-def _need(package: str, extra: str, more: str = "") -> None:
+def _need(package: str, command: str, more: str = "") -> None:
     if importlib.util.find_spec(package) is None:
-        raise ValueError(f'{package} is missing; pip install -e ".[{extra}]" installs it{more}')
+        raise ValueError(f"{package} is missing; {command} installs it{more}")
 
 
 def _name_of(run: Path) -> str:

@@ -335,6 +335,8 @@ def test_interpolation_follows_the_command_line(workdir, capsys):
         (["--trainer.accumulate_grad_batches", "2"], "accumulate_grad_batches is 2; it must be 1"),
         (["--data.game", "{pong: 5}"], "the teacher of pong is 5; it must be a name or a file, or null"),
         (["--data.max_frames", "3000000000"], "max_frames is 3000000000; it must be between 1 and 1080000"),
+        (["--trainer.precision", "8"], "error: trainer.precision is 8; allowed are 32-true, bf16-mixed, 16-mixed"),
+        (["--trainer.precision", "64-true"], "trainer.precision is 64-true; allowed are 32-true, bf16-mixed, 16"),
         (["--trainer.precision", "bf16-true"], "allowed are 32-true, bf16-mixed, 16-mixed"),
         (["--seed_everything=-4"], "it must be between 0 and"),
         (["--model", "nowhere.Mine"], "'nowhere.Mine' is not allowed in a config"),

@@ -1,6 +1,7 @@
 """The `evaluate` command: figures, files, comparisons, refusals."""
 
 import json
+import re
 
 import av
 import numpy as np
@@ -13,6 +14,7 @@ from distill.engine import frozen_policy
 from distill.evaluation import Episodes, play_episodes, score_episodes
 from distill.film import Actor, bars_of, pane_of, shots_of, side_by_side
 from distill.starts import Start, Starts, screen_hash
+from distill.status import LINE_SECONDS_VARIABLE
 from distill.weights import load_network
 
 SHORT = ["--max_frames", "400", "--episodes", "3"]
@@ -33,6 +35,16 @@ def starts(teachers, tmp_path_factory) -> str:
 def evaluated(tmp_path, *args: str) -> dict:
     main(["evaluate", *args, "--json", str(tmp_path / "figures.json")])
     return json.loads((tmp_path / "figures.json").read_text())
+
+
+def test_it_says_how_far_it_is(teachers, monkeypatch, capsys):
+    """While no episode has ended, frames and running scores; then how many have, their mean, and the time left."""
+    monkeypatch.setattr("distill.scores.LOOK_SECONDS", 0.0)
+    monkeypatch.setenv(LINE_SECONDS_VARIABLE, "0")
+    main(["evaluate", teachers["breakout"], *SHORT])
+    first, *_, last = [line for line in capsys.readouterr().err.splitlines() if line.startswith("playing")]
+    assert re.fullmatch(r"playing 12 frames, 0.0 so far · \d:\d\d elapsed", first)
+    assert re.fullmatch(r"playing 3/3 episodes, mean \S+ · 0:00 left · \d:\d\d elapsed", last)
 
 
 def test_the_figures_are_those_of_the_episodes(teachers, tmp_path, capsys):
