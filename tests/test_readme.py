@@ -36,10 +36,9 @@ def test_the_two_commands_stand_at_the_top():
 
 
 def test_ci_runs_what_the_readme_says():
-    """`.ci/run` installs as the README does, and runs its tests, two files at a time, and the slow ones too."""
-    lines = (ROOT / ".ci" / "run").read_text().splitlines()
-    assert 'pip install -q -e ".[test]"' in lines
-    assert {"pytest -n 2 --dist loadfile", "pytest -n 2 --dist loadfile -m slow -rs"} <= set(lines)
+    """`.ci/run` installs as the README does, and runs its tests, and the slow ones too."""
+    commands = (ROOT / ".ci" / "run").read_text()
+    assert all(command in commands for command in ('pip install -q -e ".[test]"', "pytest\n", "pytest -m slow"))
 
 
 def shown(of: dict) -> str:

@@ -167,7 +167,7 @@ def test_a_run_that_goes_on_needs_no_more_what_it_began_with(fit, workdir):
 def test_a_student_that_nobody_scored_is_scored_at_the_end(fit, workdir):
     """Without evaluations in between there is still a student, and its score."""
     fit("--run_dir", "run", "--trainer.limit_val_batches", "0")
-    assert json.loads((workdir / "run" / "scores.json").read_text())["student"]["episodes"] == 4
+    assert json.loads((workdir / "run" / "scores.json").read_text())["student"]["episodes"] == 2
     assert (workdir / "run" / "student.safetensors").is_file()
 
 
@@ -401,7 +401,7 @@ def test_two_processes_end_as_one_run(workdir, make_teacher):
     assert done.returncode == 0, done.stderr
     (folder,) = (workdir / "runs" / "compress").iterdir()
     scores = json.loads((folder / "scores.json").read_text())
-    assert scores["student"]["episodes"] == 4
+    assert scores["student"]["episodes"] == 2
 
 
 def test_one_process_writes_into_a_folder(fit, workdir, capsys):

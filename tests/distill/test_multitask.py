@@ -254,7 +254,7 @@ def test_a_run_scores_each_game(workdir, two, capsys):
     assert scores["parameters"] == count_parameters(build("multi3", num_actions={"freeway": 3, "pong": 6}))
     for game in two:
         found = scores["games"][game]
-        assert found["student"]["episodes"] == found["teacher"]["episodes"] == 4
+        assert found["student"]["episodes"] == found["teacher"]["episodes"] == 2
         network, header = load_network("run/student.safetensors", game)
         assert (network.num_actions, header["game"]) == (num_actions(game), game)
         # It was taught to choose as its teacher does, not what that values actions at; as a teacher it is a policy.

@@ -15,13 +15,13 @@ OVERLAY = ["--teacher.config", "conf/debug.yaml", "--student.config", "conf/debu
 SHORT = ["--config", "conf/online.yaml", *OVERLAY, "--run_dir", "pair"]
 
 
-def test_without_its_teacher_no_student_begins(workdir, capsys):
-    """Where the teacher's run fails, its reason is the last line."""
+def test_without_its_teacher_no_student_goes_on(workdir, capsys):
+    """Where the teacher's run fails, its reason is the last line, and a student that has begun never ends its run."""
     with pytest.raises(SystemExit) as stop:
         main(["online", *SHORT, "--teacher.model.learning_rate", "1e30"])
     assert stop.value.code == 1
     assert "error: teacher failed: " in capsys.readouterr().err.splitlines()[-1]
-    assert not (workdir / "pair" / "student0").exists()
+    assert not (workdir / "pair" / "student0" / "scores.json").exists()
 
 
 @pytest.mark.slow

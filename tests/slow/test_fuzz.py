@@ -3,7 +3,7 @@
 Half of the files are damaged as a disk would do it. The other half are damaged within and sealed again, as if somebody
 had written them so: they may be read where they still make sense.
 
-    pytest -m slow tests/slow -s
+    pytest -n 0 -m slow -s tests/slow
 """
 
 import collections

@@ -4,7 +4,7 @@ Each life of a run is a forked process, which has everything imported already. I
 that a fixed seed draws: at its n-th step of play, in its n-th backward pass, at the n-th time a file is synced or
 renamed, or after n milliseconds, wherever it is.
 
-    pytest -m slow tests/slow -s
+    pytest -n 0 -m slow -s tests/slow
 """
 
 import contextlib

@@ -1,6 +1,6 @@
 """A long run in small: memory, threads and open files stay what they were.
 
-pytest -m slow tests/slow -s
+pytest -n 0 -m slow -s tests/slow
 """
 
 import gc

@@ -1,6 +1,6 @@
 """Two processes on the CPU, by torchrun, too: one student, different play, scores of all episodes, exact resume.
 
-pytest -m slow tests/slow -s
+pytest -n 0 -m slow -s tests/slow
 """
 
 import json

@@ -41,7 +41,7 @@ def test_each_phase_says_how_far_it_is(said):
     assert any(re.match(rf"score {NUMBERS} · 4/4 episodes, mean \S+ · agreement", line) for line in scoring)
     assert any(re.match(rf"score {NUMBERS} · teacher \d/4 episodes, mean ", line) for line in scoring)
     assert re.match(r"done  hour 2.00/2 · took \d:\d\d · agreement", lines[-1])
-    assert re.search(r"0:00 left · .* teacher 4/4 episodes|0:00 left · teacher 4/4 episodes", scoring[-1])
+    assert re.search(r"0:00 left · .* teacher 2/2 episodes|0:00 left · teacher 2/2 episodes", scoring[-1])
 
 
 def test_hours_of_a_store_are_not_played(said):
