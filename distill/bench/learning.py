@@ -4,27 +4,36 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import lightning as L
 import numpy as np
 import torch
 import torch.nn.functional as F
 from lightning.pytorch.loggers import CSVLogger
-from torch import nn
 
 from distill import protocol
-from distill.bench.turns import Rate, Size
+from distill.atari import num_actions
+from distill.bench.plain import plain_network
+from distill.bench.turns import Budget, Rate, rate_of
 from distill.console.progress import HourBar, PlayScore
 from distill.data import ReplayDataModule
 from distill.files.checkpoint import LAST, write_checkpoint
 from distill.graphs import GraphedUpdates
 from distill.hours.experience import Experience
-from distill.networks import PRESETS
+from distill.networks import DQN, build
 from distill.replay import Block, Memory, Minibatch
 from distill.runs.checkpoints import SECONDS
 from distill.student import StudentModule
 from distill.teacher import TeacherModule
+
+BLOCK_UPDATES = 50
+"""Of a run; fewer where these take long."""
+TURN_SECONDS = 0.3
+"""Of one contestant, about."""
+MOST_ROUNDS = 20
+HOURS = 4
+"""That are played and learned; the first, in which all begins, is not counted."""
 
 
 class Remembered(ReplayDataModule):
@@ -88,19 +97,20 @@ class Alternating(L.Callback):
     """Has rivals do in turn what `fit` does: some blocks of its, as many of each rival's, some of its again.
 
     So whatever else the machine does hits all alike; and since every other round has the rivals in the opposite order,
-    so does what who came before has left in the caches. The first round does not count.
+    so does what who came before has left in the caches. The first round does not count. Training stops after a round
+    that counts and at whose end the time is over.
 
     Args:
         rivals: Each does a block's work.
         blocks: How many at a time.
         device: Where they work.
-        on_round: Called after each round.
+        budget: Of this part.
     """
 
     def __init__(
-        self, rivals: dict[str, Callable[[], None]], blocks: int, device: torch.device, on_round: Callable[[], None]
+        self, rivals: dict[str, Callable[[], None]], blocks: int, device: torch.device, budget: Budget
     ) -> None:
-        self._rivals, self._blocks, self._device, self._on_round = rivals, blocks, device, on_round
+        self._rivals, self._blocks, self._device, self._budget = rivals, blocks, device, budget
         self.seconds: dict[str, list[float]] = {name: [] for name in ("fit", *rivals)}
         """That each round took."""
 
@@ -121,7 +131,7 @@ class Alternating(L.Callback):
             for _ in range(self._blocks):
                 work()
             self.seconds[name].append(self._now() - start)
-        self._on_round()
+        trainer.should_stop = len(self.seconds["fit"]) > 1 and self._budget.is_over
         self._begun = self._now()
 
     def rates(self, updates: int) -> dict[str, Rate]:
@@ -138,41 +148,59 @@ class Alternating(L.Callback):
 
 
 class Learning:
-    """One network's updates: inside `Trainer.fit`, in a bare loop, and as a newcomer would write them."""
+    """One network's updates: inside `Trainer.fit`, in a bare loop, and as a newcomer would write them.
 
-    def __init__(self, game: str, teacher: str, network: str, memory: Memory, size: Size, device: torch.device) -> None:
+    Args:
+        game: ALE name.
+        teacher: Whose play is remembered.
+        network: A preset's name.
+        memory: To draw from.
+        device: Where to learn.
+        budget: Of the part that comes first.
+    """
+
+    def __init__(
+        self, game: str, teacher: str, network: str, memory: Memory, device: torch.device, budget: Budget
+    ) -> None:
         self.game, self.teacher, self.network, self.memory, self.device = game, teacher, network, memory, device
-        self.size, self.rounds = size, 1 + size.rounds_of(network)
         self.student = StudentModule(game, network).to(device)
         self.rng = np.random.default_rng(0)
-        self.drawn = self._draw()
         self.optimizer = self.student.configure_optimizers()
         self.graphs = GraphedUpdates(self.optimizer, self.student.loss) if device.type == "cuda" else None
-        self.plain_network = plain_network(network, self.student.network.for_game(game).num_actions).to(device)
+        fresh = build(network, num_actions=num_actions(game))
+        assert isinstance(fresh, DQN)  # a preset for one game
+        self.plain_network = plain_network(fresh).to(device)
         self.plain_optimizer = torch.optim.RMSprop(self.plain_network.parameters(), lr=5e-4, alpha=0.95, eps=1e-3)
+        self.block_updates = 2
+        self.bare()  # the first is slower
+        rate = rate_of(self._bare_updates, budget.seconds / 40)
+        self.block_updates = min(max(int(rate * budget.seconds / 20), 2), BLOCK_UPDATES)
+        self.round_blocks = max(int(rate * min(budget.seconds / 20, TURN_SECONDS) / self.block_updates), 1)
+        self.drawn = self._draw()
 
-    def rates(self, on_round: Callable[[], None], *, sampling: bool) -> dict[str, Rate]:
-        """Measure all; a number of updates a second, or of minibatches where none is learned from."""
+    def rates(self, budget: Budget, *, sampling: bool) -> dict[str, Rate]:
+        """Measure in float32; a number of updates a second, or of minibatches where none is learned from."""
         rivals = {"bare": self.bare, "plain": self.plain} | ({"sampling": self.sampling} if sampling else {})
-        mixed = self.fit({"plain": self.plain}, on_round, precision="bf16-mixed")
-        found = self.fit(rivals, on_round)
-        return found | {"fit, bf16-mixed": mixed["fit"], "plain beside bf16-mixed": mixed["plain"]}
+        return self.fit(rivals, budget)
 
-    def fit(
-        self, rivals: dict[str, Callable[[], None]], on_round: Callable[[], None], **kwargs: Any
-    ) -> dict[str, Rate]:
+    def mixed_rates(self, budget: Budget) -> dict[str, Rate]:
+        """Measure in mixed precision, beside what is plain."""
+        mixed = self.fit({"plain": self.plain}, budget, precision="bf16-mixed")
+        return {"fit, bf16-mixed": mixed["fit"], "plain beside bf16-mixed": mixed["plain"]}
+
+    def fit(self, rivals: dict[str, Callable[[], None]], budget: Budget, **kwargs: Any) -> dict[str, Rate]:
         """Learn inside `Trainer.fit`, drawing from the memory, in turn with rivals."""
-        alternating = Alternating(rivals, self.size.round_blocks, self.device, on_round)
+        alternating = Alternating(rivals, self.round_blocks, self.device, budget)
         data = Remembered(
             self.memory,
             game=self.game,
             teacher=self.teacher,
-            updates_per_hour=self.rounds * self.size.round_blocks * self.size.block_updates,
-            block_updates=self.size.block_updates,
+            updates_per_hour=(1 + MOST_ROUNDS) * self.round_blocks * self.block_updates,
+            block_updates=self.block_updates,
         )
         with tempfile.TemporaryDirectory() as folder:
             trainer(folder, 1, callbacks=[alternating], **kwargs).fit(StudentModule(self.game, self.network), data)
-        return alternating.rates(self.size.block_updates)
+        return alternating.rates(self.block_updates)
 
     def bare(self) -> None:
         """Draw as many minibatches and take the same updates without a Trainer."""
@@ -187,6 +215,10 @@ class Learning:
             loss.backward()
             self.optimizer.step()
 
+    def _bare_updates(self) -> int:
+        self.bare()
+        return self.block_updates
+
     def plain(self) -> None:
         """Learn from minibatches that have been drawn, as the framework's tutorials do."""
         for batch in self.drawn:
@@ -199,27 +231,10 @@ class Learning:
 
     def sampling(self) -> None:
         """Draw minibatches as a run does, a block at a time."""
-        self.memory.minibatch(self.rng, 32 * self.size.block_updates)
+        self.memory.minibatch(self.rng, 32 * self.block_updates)
 
     def _draw(self) -> Block[Minibatch]:
-        return Block.of(self.memory.minibatch(self.rng, 32 * self.size.block_updates), 32).to(self.device)
-
-
-def plain_network(name: str, num_actions: int) -> nn.Sequential:
-    """Build the same network out of PyTorch's own layers."""
-    first, second, third, hidden = PRESETS[name]
-    return nn.Sequential(
-        nn.Conv2d(4, first, 8, stride=4),
-        nn.ReLU(),
-        nn.Conv2d(first, second, 4, stride=2),
-        nn.ReLU(),
-        nn.Conv2d(second, third, 3),
-        nn.ReLU(),
-        nn.Flatten(),
-        nn.Linear(third * 49, hidden),
-        nn.ReLU(),
-        nn.Linear(hidden, num_actions),
-    )
+        return Block.of(self.memory.minibatch(self.rng, 32 * self.block_updates), 32).to(self.device)
 
 
 class Refilled(ReplayDataModule):
@@ -236,44 +251,72 @@ class Refilled(ReplayDataModule):
         self.refills.append(time.perf_counter() - start)
 
 
-def short_hours(game: str, teacher: str, size: Size, **kwargs: Any) -> Refilled:
-    """Make a data module with hours of that size."""
-    return Refilled(
-        game,
-        teacher,
-        hour_steps=size.hour_steps,
-        updates_per_hour=size.hour_blocks * size.block_updates,
-        block_updates=size.block_updates,
-        num_envs=size.num_envs,
-        **kwargs,
-    )
+class Hours(NamedTuple):
+    """Hours of a run that are shorter than real ones, but of as many updates a step."""
+
+    steps: int
+    updates: int
+    block_updates: int
+
+    @classmethod
+    def lasting(cls, seconds: float, plays: float, learns: float, rates: tuple[float, float], num_envs: int) -> "Hours":
+        """Make them so short that several take so many seconds together; none longer than a real one.
+
+        Args:
+            seconds: For all.
+            plays: How often an hour is played.
+            learns: How often one is learned from.
+            rates: Of play and of learning: steps and updates a second.
+            num_envs: Environments.
+        """
+        steps, updates = protocol.STEPS_PER_HOUR, protocol.UPDATES_PER_HOUR
+        share = min(1.0, seconds / (plays * steps / rates[0] + learns * updates / rates[1]))
+        length, blocks = max(int(share * steps / num_envs), 4), max(int(share * updates / BLOCK_UPDATES), 2)
+        block_updates = min(max(int(share * updates / blocks), 2), BLOCK_UPDATES)
+        return cls(length * num_envs, blocks * block_updates, block_updates)
+
+    def of(self, game: str, teacher: str, num_envs: int, **kwargs: Any) -> Refilled:
+        """Make a data module with such hours."""
+        return Refilled(
+            game,
+            teacher,
+            hour_steps=self.steps,
+            updates_per_hour=self.updates,
+            block_updates=self.block_updates,
+            num_envs=num_envs,
+            **kwargs,
+        )
 
 
-def hours_an_hour(game: str, teacher: str, size: Size) -> tuple[float, float]:
+def hours_an_hour(
+    game: str, teacher: str, num_envs: int, rates: tuple[float, float], budget: Budget
+) -> tuple[float, float]:
     """Fit the smallest student as a run on this machine does.
 
     Returns:
         Simulated hours per hour of the clock, and the share of it in which learning waits for play and its frames. The
         first hour is not counted; each other one is counted with its play.
     """
-    clock, data = Clock(), short_hours(game, teacher, size)
+    hours = Hours.lasting(budget.seconds * 0.7, HOURS, HOURS, rates, num_envs)
+    clock, data = Clock(), hours.of(game, teacher, num_envs)
     with tempfile.TemporaryDirectory() as folder:
-        trainer(folder, size.hours, callbacks=[clock]).fit(StudentModule(game), data)
-    simulated = (size.hours - 1) * size.hour_steps / protocol.STEPS_PER_HOUR
+        trainer(folder, HOURS, callbacks=[clock]).fit(StudentModule(game), data)
+    simulated = (HOURS - 1) * hours.steps / protocol.STEPS_PER_HOUR
     seconds = clock.hours[-1] - clock.hours[0]
     return simulated / seconds * 3600, sum(data.refills[1:]) / seconds
 
 
-def four_temperatures(game: str, teacher: str, size: Size) -> float:
+def four_temperatures(game: str, teacher: str, num_envs: int, rates: tuple[float, float], budget: Budget) -> float:
     """Distil at four temperatures, one after the other in one store, two short hours each.
 
     Returns:
         The seconds that it took over those of the first one's refills, which are the play, and of all updates.
     """
+    hours = Hours.lasting(budget.seconds * 0.7, 2, 8, rates, num_envs)
     clock, start, play = Clock(), time.perf_counter(), 0.0
     with tempfile.TemporaryDirectory() as folder:
         for temperature in (1.0, 0.1, 0.01, 0.001):
-            data = short_hours(game, teacher, size, store=f"{folder}/hours", overlap=False)
+            data = hours.of(game, teacher, num_envs, store=f"{folder}/hours", overlap=False)
             trainer(folder, 2, callbacks=[clock]).fit(StudentModule(game, temperature=temperature), data)
             play = play or sum(data.refills)
     return (time.perf_counter() - start) / (play + clock.learning)

@@ -2,208 +2,193 @@
 
 Each rate is a median over repetitions that take turns with those they are compared to, so that whatever else the
 machine does hits all alike. A ratio is the median over rounds, each of which compares two turns. Learning takes turns
-block by block: where `fit` has done one, its rivals do theirs before it goes on.
+block by block: where `fit` has done one, its rivals do theirs before it goes on. Everything is bounded by time: a
+slower machine does less, not longer.
 """
 
-import contextlib
 import importlib.util
-import platform
-import statistics
 import tempfile
-import time
-from collections.abc import Callable
+from contextlib import closing
 from json import dumps
 from pathlib import Path
 from typing import Any
 
 import torch
 from rich.console import Console
-from rich.progress import Progress
-from rich.table import Table
 
 from distill import checks, protocol
 from distill.atari import num_actions, usable_cores
+from distill.bench.buffers import compare_buffers
+from distill.bench.evaluating import evaluations
 from distill.bench.learning import Learning, checkpointing, four_temperatures, hours_an_hour
+from distill.bench.machine import machine
 from distill.bench.peers import StableBaselines3
 from distill.bench.playing import Playing
-from distill.bench.turns import ON_GPU, Rate, Size, Turn
-from distill.engine import frozen_policy
-from distill.evaluation import Episodes, play_episodes
+from distill.bench.tables import print_figures
+from distill.bench.turns import Budget, Rate, Turn, take_turns
 from distill.files.store import write_atomically
-from distill.hours.hour import Hour
-from distill.human.make_starts import draw_starts
-from distill.networks import DQN
-from distill.replay import Memory
-from distill.rollout import Unfinished
-from distill.starts import Starts
+from distill.networks import DQN, PRESETS
+from distill.precision import native_bf16
+from distill.replay import Memory, Steps
 from distill.weights import load_teacher
 
 NETWORKS = ("dqn", "net1", "net2", "net3")
 """The paper's."""
 SMALLEST = NETWORKS[-1]
-TURNS = 5
-SIZE = Size()
-RATIOS = (
-    "play_over_ceiling",
-    "play_over_sb3",
-    "fit_over_bare",
-    "fit_over_plain",
-    "fit_bf16_over_plain",
-    "sample_over_update",
-    "bytes_sb3_over_ours",
-    "evaluation_over_sb3",
-    "evaluation_bf16_over_sb3",
-    "sharing_over_ideal",
-)
+NUM_ENVS = {"cpu": 30, "cuda": 60}
+"""Environments of play, by where networks are."""
+BUFFERED_GAMES = ("pong", "ms_pacman")
+PEERS = ("stable_baselines3", "sb3_extra_buffers", "zstd")
+"""What `--peers` needs."""
+SECONDS = {
+    "setting up": 10.0,
+    "play": 30.0,
+    "learning dqn": 16.0,
+    "learning dqn in bf16-mixed": 8.0,
+    "learning net1": 9.0,
+    "learning net1 in bf16-mixed": 6.0,
+    "learning net2": 7.0,
+    "learning net2 in bf16-mixed": 5.0,
+    "learning net3": 7.0,
+    "learning net3 in bf16-mixed": 5.0,
+    "play and learning": 18.0,
+    "buffers of pong": 8.0,
+    "buffers of ms_pacman": 8.0,
+    "evaluation": 36.0,
+    "evaluation in bf16-mixed": 20.0,
+    "four temperatures": 24.0,
+}
+"""Of each part. On a slow machine parts do less; those that cannot do little enough take from those after them."""
 
 
-def take_turns(turns: dict[str, Turn], on_turn: Callable[[], None] = lambda: None) -> dict[str, Rate]:
-    """Measure each `TURNS` times, one after the other, after a turn that does not count."""
-    rates: dict[str, list[float]] = {name: [] for name in turns}
-    for number in range(TURNS + 1):
-        for name, turn in turns.items():
-            rate = turn()
-            on_turn()
-            if number:
-                rates[name].append(rate)
-    return {name: Rate(tuple(found)) for name, found in rates.items()}
+def parts_of(*, bf16: bool, peers: bool, on_gpu: bool) -> dict[str, float]:
+    """List the parts that are measured, and the seconds of each."""
+    left_out = [
+        *(name for name in SECONDS if "bf16" in name and not bf16),
+        *(name for name in SECONDS if name.startswith(("evaluation", "buffers")) and not peers),
+        # On a GPU hours are whole ones, and the play is far shorter than what begins a run.
+        *(["four temperatures"] if on_gpu else []),
+    ]
+    return {name: seconds for name, seconds in SECONDS.items() if name not in left_out}
 
 
-def measure(game: str, teacher: str, with_peers: bool, size: Size, on_turn: Callable[[], None]) -> dict[str, Any]:
-    """Measure everything, and return rates, sizes and ratios by name."""
+def measure(game: str, teacher: str, with_peers: bool, budget: Budget) -> dict[str, Any]:
+    """Measure all parts, and return rates, sizes and ratios by name."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    num_envs = NUM_ENVS[device.type]
+    budget.begin("setting up", needed=True)
     network, _ = load_teacher(teacher, game, num_actions(game))
-    playing = Playing(game, network.to(device), size)
-    turns = playing.turns()
-    if with_peers:
-        peer = StableBaselines3(game, network, size.play_steps)
-        turns["SB3 predict, 8 environments"] = peer.play
-    found = {f"play, {name}": rate for name, rate in take_turns(turns, on_turn).items()}
+    check_layers(network)
+    peer = StableBaselines3(game, network) if with_peers else None
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        closing(Playing(game, network.to(device), num_envs, Path(folder), budget.seconds / 5)) as playing,
+    ):
+        turns = playing.turns()
+        if peer is not None:
+            turns["play, SB3 in 8 environments"] = Turn(peer.play, weight=2)
+        budget.begin("play", needed=True)
+        found = take_turns(turns, budget)
+        found["play, ceiling"] = playing.ceiling(found)
+        disk_bytes = playing.file_bytes / playing.hour_steps * protocol.STEPS_PER_HOUR
+        steps = Steps.joined(playing.collected)
 
-    length = len(playing.collected) * size.play_steps // size.num_envs
-    memory = Memory(length, size.num_envs, network.num_actions, game)
-    learned = memory if device.type == "cpu" else Memory(length, size.num_envs, network.num_actions, game, device)
-    position = Unfinished.fresh(size.num_envs)
-    for steps in playing.collected:
-        memory.extend(steps)
-        if learned is not memory:
-            learned.extend(steps)
-        position = position.after(steps)
-    file = Hour(playing.collected[-1], position).to_bytes({})
-
+    memory = remembering(game, network.num_actions, steps, None)
+    learned = memory if device.type == "cpu" else remembering(game, network.num_actions, steps, device)
     for name in NETWORKS:
-        rates = Learning(game, teacher, name, learned, size, device).rates(on_turn, sampling=name == SMALLEST)
+        budget.begin(f"learning {name}", needed=True)
+        learning = Learning(game, teacher, name, learned, device, budget)
+        rates = learning.rates(budget, sampling=name == SMALLEST)
+        if budget.begin(f"learning {name} in bf16-mixed"):
+            rates |= learning.mixed_rates(budget)
         found |= {f"{name}, {what}": rate for what, rate in rates.items()}
 
-    hours, waits = hours_an_hour(game, teacher, size)
+    def ratios(of: str, to: str) -> dict[str, float]:
+        pairs = {name: (found.get(f"{name}, {of}"), found.get(f"{name}, {to}")) for name in NETWORKS}
+        return {name: one.over(other) for name, (one, other) in pairs.items() if one and other}
+
     figures: dict[str, Any] = {
-        "rates": {
-            name: {"median": each.median, "low": min(each.turns), "high": max(each.turns)}
-            for name, each in found.items()
-        },
+        "num_envs": num_envs,
         "bytes_per_state": memory.nbytes / len(memory),
-        "disk_bytes_per_hour": len(file) / size.play_steps * protocol.STEPS_PER_HOUR,
-        "hours_an_hour": hours,
-        "waits_for_play": waits,
-        "play_over_ceiling": found["play, ours"].over(found["play, bare"]),
-        "fit_over_bare": {name: found[f"{name}, fit"].over(found[f"{name}, bare"]) for name in NETWORKS},
-        "fit_over_plain": {name: found[f"{name}, fit"].over(found[f"{name}, plain"]) for name in NETWORKS},
-        "fit_bf16_over_plain": {
-            name: found[f"{name}, fit, bf16-mixed"].over(found[f"{name}, plain beside bf16-mixed"]) for name in NETWORKS
-        },
+        "disk_bytes_per_hour": disk_bytes,
+        "play_over_ceiling": found["play, ours"].over(found["play, ceiling"]),
+        "fit_over_bare": ratios("fit", "bare"),
+        "fit_over_plain": ratios("fit", "plain"),
+        "fit_bf16_over_plain": ratios("fit, bf16-mixed", "plain beside bf16-mixed"),
         "sample_over_update": found[f"{SMALLEST}, fit"].over(found[f"{SMALLEST}, sampling"]),
         "checkpoint_share": checkpointing(game),
     }
-    if device.type == "cpu":  # else hours are whole ones, and the play is far shorter than what begins a run
-        figures["sharing_over_ideal"] = four_temperatures(game, teacher, size)
-    if with_peers:
-        figures["play_over_sb3"] = found["play, ours"].over(found["play, SB3 predict, 8 environments"])
+    speeds = found["play, ours"].median, found[f"{SMALLEST}, fit"].median
+    budget.begin("play and learning", needed=True)
+    figures["hours_an_hour"], figures["waits_for_play"] = hours_an_hour(game, teacher, num_envs, speeds, budget)
+    if peer is not None:
+        figures["play_over_sb3"] = found["play, ours"].over(found["play, SB3 in 8 environments"])
         figures["bytes_sb3_over_ours"] = peer.bytes_per_state / figures["bytes_per_state"]
-        figures |= evaluations(peer, network, teacher, size)
+        figures |= buffers(speeds[0], found, budget)
+        if budget.begin("evaluation"):
+            figures |= evaluations(peer, network, teacher, speeds[0], budget)
+    if budget.begin("four temperatures"):
+        figures["sharing_over_ideal"] = four_temperatures(game, teacher, num_envs, speeds, budget)
+    figures["rates"] = {
+        name: {"median": each.median, "low": min(each.turns), "high": max(each.turns)} for name, each in found.items()
+    }
     return figures
 
 
-def evaluations(peer: StableBaselines3, network: DQN, teacher: str, size: Size) -> dict[str, float]:
-    """Evaluate from 100 starts, between two halves of the peer's evaluation; ratios of episodes a second."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "starts"
-        with contextlib.redirect_stdout(None):
-            draw_starts(teacher, str(path), episodes=size.start_episodes, count=size.starts)
-        starts = Starts.load(path)
-    rules = Episodes(starts.game, tuple(range(size.starts)), 0, max_frames=size.max_frames, starts=starts)
+def check_layers(network: DQN) -> None:
+    """Refuse a teacher that rivals do not have: one of other layers than `dqn`, or more of them.
 
-    def ours(dtype: torch.dtype) -> float:
-        start = time.perf_counter()
-        play_episodes(frozen_policy(network, dtype), rules)
-        return size.starts / (time.perf_counter() - start)
-
-    rates = peer.evaluate(size.peer_episodes), ours(torch.float32), ours(torch.bfloat16)
-    theirs = statistics.harmonic_mean([rates[0], peer.evaluate(size.peer_episodes)])
-    return {"evaluation_over_sb3": rates[1] / theirs, "evaluation_bf16_over_sb3": rates[2] / theirs}
+    Raises:
+        ValueError: for such a one.
+    """
+    if (network.widths, network.controller, network.atoms) != (PRESETS["dqn"], None, None):
+        raise ValueError(f"the teacher has {network.shape}; what it is compared with has the layers of dqn")
 
 
-def table(figures: dict[str, Any]) -> Table:
-    """Lay the figures out for people."""
-    rows = Table(title=figures["machine"])
-    rows.add_column("")
-    for column in ("median", "lowest", "highest", "unit"):
-        rows.add_column(column, justify="right")
-    for name, rate in figures["rates"].items():
-        unit = "steps/s" if name.startswith("play") else "minibatches/s" if name.endswith("sampling") else "updates/s"
-        rows.add_row(name, *(f"{value:,.0f}" for value in rate.values()), unit)
-    rows.add_section()
-    for name, value, unit in (
-        ("memory", figures["bytes_per_state"], "bytes a step"),
-        ("memory", figures["bytes_per_state"] * protocol.STEPS_PER_HOUR / 1e6, "MB/simulated hour"),
-        ("disk", figures["disk_bytes_per_hour"] / 1e6, "MB/simulated hour"),
-        ("a learning teacher's checkpoint", figures["checkpoint_share"] * 100, "% of the time"),
-        ("play and learn, net3", figures["hours_an_hour"], "simulated hours/h"),
-        ("of that, learning waits for play", figures["waits_for_play"] * 100, "% of the time"),
-        ("the paper's 500 hours, net3", 500 * 60 / figures["hours_an_hour"], "minutes"),
-    ):
-        rows.add_row(name, f"{value:,.1f}", "", "", unit)
-    rows.add_section()
-    for name in RATIOS:
-        ratio = figures.get(name)
-        for network, value in ratio.items() if isinstance(ratio, dict) else [("", ratio)]:
-            if value is not None:
-                rows.add_row(f"{name} {network}".strip(), f"{value:.2f}", "", "", "ratio")
-    return rows
+def remembering(game: str, num_actions: int, steps: Steps, device: torch.device | None) -> Memory:
+    """Make a memory of steps; see `Memory`."""
+    memory = Memory(len(steps), steps.frames.shape[1], num_actions, game, device)
+    memory.extend(steps)
+    return memory
+
+
+def buffers(rate: float, found: dict[str, Rate], budget: Budget) -> dict[str, Any]:
+    """Compare buffers, game by game; add rates to those found, and return bytes and ratios."""
+    figures: dict[str, dict[str, Any]] = {"buffer_bytes": {}, "bytes_extra_over_ours": {}, "sample_over_extra": {}}
+    for game in BUFFERED_GAMES:
+        if not budget.begin(f"buffers of {game}"):
+            continue
+        rates, sizes = compare_buffers(game, rate, budget)
+        found |= {f"{game}, {name}": rate for name, rate in rates.items()}
+        figures["buffer_bytes"][game] = sizes
+        figures["bytes_extra_over_ours"][game] = sizes["sb3-extra-buffers"] / sizes["ours"]
+        figures["sample_over_extra"][game] = rates["ours"].over(rates["sb3-extra-buffers"])
+    return figures
 
 
 def bench(game: str = "pong", teacher: str | None = None, peers: bool = False, json: str | None = None) -> None:
     """Measure this machine: play, learning, memory, and how many simulated hours pass in one of the clock.
 
-    Where there is a GPU, networks are on it.
+    It ends within five minutes. Where there is a GPU, networks are on it.
 
     Args:
         game: ALE name.
         teacher: A shipped teacher's name or a weight file, of the full size; by default the game's shipped teacher.
-        peers: Whether to measure Stable-Baselines3 as well; the extra `bench` installs it.
+        peers: Whether to measure Stable-Baselines3 and sb3-extra-buffers as well; the extra `bench` installs them.
         json: A file for the figures.
     """
-    if peers and importlib.util.find_spec("stable_baselines3") is None:
-        raise ValueError('--peers needs Stable-Baselines3; pip install "distill[bench]" installs it')
+    missing = [name for name in PEERS if importlib.util.find_spec(name) is None] if peers else []
+    if missing:
+        raise ValueError(f'--peers needs {", ".join(missing)}; pip install "distill[bench]" installs all of it')
     checks.output("json", json, teacher)
     torch.set_num_threads(usable_cores())
-    size = ON_GPU if torch.cuda.is_available() else SIZE
-    turns = (3 + peers) * (TURNS + 1) + sum(2 * (1 + size.rounds_of(name)) for name in NETWORKS)
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("measuring", total=turns)
-        figures = measure(game, teacher or game, peers, size, lambda: bar.advance(task))
-    figures = {"machine": machine(), **figures}
-    Console(highlight=False).print(table(figures))
+    on_gpu = torch.cuda.is_available()
+    bf16 = on_gpu or native_bf16()
+    parts = parts_of(bf16=bf16, peers=peers, on_gpu=on_gpu)
+    with Budget(parts, Console(stderr=True, highlight=False)) as budget:
+        figures = {"machine": machine(), **measure(game, teacher or game, peers, budget)}
+    why = [] if bf16 else ["bf16-mixed, since this CPU has no native bfloat16"]
+    figures["left_out"] = why + [f"{part}, since no time was left" for part in budget.too_late]
+    print_figures(figures)
     if json is not None:
         write_atomically(Path(json), (dumps(figures, indent=2) + "\n").encode())
-
-
-def machine() -> str:
-    """Say what was measured."""
-    cpu = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        cpu = next(
-            (line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")), cpu
-        )
-    gpu = f"{torch.cuda.get_device_name()}, " if torch.cuda.is_available() else ""
-    return f"{gpu}{cpu}, {usable_cores()} cores, torch {torch.__version__}"

@@ -1,10 +1,10 @@
 """Stable-Baselines3 at the same work: the rival that most people would use instead."""
 
-import time
 import warnings
 from typing import TYPE_CHECKING
 
 from distill import protocol
+from distill.bench.turns import rate_of
 from distill.networks import DQN
 
 if TYPE_CHECKING:
@@ -16,8 +16,7 @@ class StableBaselines3:
 
     Args:
         game: ALE name.
-        network: Whose weights it plays with.
-        steps: Steps of one turn of play, over all environments.
+        network: Whose weights it plays with, of the layers of `dqn`.
 
     Raises:
         ImportError: where it is not installed.
@@ -25,7 +24,7 @@ class StableBaselines3:
 
     num_envs = 8
 
-    def __init__(self, game: str, network: DQN, steps: int) -> None:
+    def __init__(self, game: str, network: DQN) -> None:
         from stable_baselines3 import DQN as Model
 
         self.game = game
@@ -38,46 +37,46 @@ class StableBaselines3:
             "features_extractor.linear.0": network.fc1,
             "q_net.0": network.out,
         }
-        if network.widths != (32, 64, 64, 512):
-            raise ValueError(f"the teacher has {network.shape}; Stable-Baselines3's has the layers of dqn")
         self.model.q_net.load_state_dict(
             {f"{theirs}.{name}": of for theirs, ours in layers.items() for name, of in ours.state_dict().items()}
         )
         self.seen = self.envs.reset()
-        self.steps = steps
 
-    def _environments(self, num_envs: int) -> "VecFrameStack":
+    def _environments(self, num_envs: int, max_frames: int = protocol.MAX_FRAMES) -> "VecFrameStack":
         from stable_baselines3.common.env_util import make_atari_env
         from stable_baselines3.common.vec_env import VecFrameStack
 
         name = "".join(word.capitalize() for word in self.game.split("_"))
+        limit = {"max_num_frames_per_episode": max_frames}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             # Its wrappers end an episode with a life, and its evaluation counts on to the game's end.
-            return VecFrameStack(make_atari_env(f"{name}NoFrameskip-v4", n_envs=num_envs), n_stack=4)
+            envs = make_atari_env(f"{name}NoFrameskip-v4", n_envs=num_envs, env_kwargs=limit)
+            return VecFrameStack(envs, n_stack=4)
 
-    def play(self) -> float:
-        """Play, and return steps a second."""
-        start = time.perf_counter()
-        for _ in range(self.steps // self.num_envs):
-            actions, _ = self.model.predict(self.seen)
-            seen, *_ = self.envs.step(actions)
-            assert not isinstance(seen, tuple)  # as those of some other environments are
-            self.seen = seen
-        return self.steps / (time.perf_counter() - start)
+    def play(self) -> int:
+        """Play a step in all environments, and return how many these are."""
+        actions, _ = self.model.predict(self.seen)
+        seen, *_ = self.envs.step(actions)
+        assert not isinstance(seen, tuple)  # as those of some other environments are
+        self.seen = seen
+        return self.num_envs
 
-    def evaluate(self, episodes: int) -> float:
-        """Score it by `evaluate_policy` with one environment; return episodes a second."""
+    def evaluate(self, seconds: float, max_frames: int) -> float:
+        """Score it by `evaluate_policy` with one environment, one episode after the other; return episodes a second."""
         from stable_baselines3.common.evaluation import evaluate_policy
 
-        environment = self._environments(1)
+        environment = self._environments(1, max_frames)
         self.model.exploration_rate = protocol.EPSILON  # as we play: a random action makes a game longer
-        start = time.perf_counter()
-        evaluate_policy(self.model, environment, n_eval_episodes=episodes, deterministic=False)
-        seconds = time.perf_counter() - start
+
+        def episode() -> int:
+            evaluate_policy(self.model, environment, n_eval_episodes=1, deterministic=False)
+            return 1
+
+        rate = rate_of(episode, seconds)
         self.model.exploration_rate = 0.0
         environment.close()
-        return episodes / seconds
+        return rate
 
     @property
     def bytes_per_state(self) -> float:

@@ -1,57 +1,89 @@
-"""What `bench` measures of play: ours, and what bounds it."""
+"""What `bench` measures of play: ours, and what bounds it, the environments alone and the fastest forward pass."""
 
-import functools
 import itertools
-import time
-from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
+from jaxtyping import UInt8
 
 from distill import protocol
-from distill.atari import Atari
-from distill.bench.turns import Size, Turn
+from distill.atari import Atari, usable_cores
+from distill.bench.plain import policies
+from distill.bench.turns import Rate, Turn, rate_of
 from distill.engine import frozen_policy
+from distill.files.store import Store
+from distill.hours.recording import Recording
 from distill.networks import DQN
-from distill.randomness import generator
 from distill.replay import Steps
-from distill.rollout import collect, play
+from distill.rollout import Rules
+from distill.schedule import Schedule
+
+OURS = "pass, ours"
 
 
 class Playing:
-    """Ours, and what bounds it: the same environments and network with nothing around them."""
+    """Ours, and what bounds it.
 
-    def __init__(self, game: str, network: DQN, size: Size) -> None:
-        self.size = size
-        self.policy = frozen_policy(network)
-        self.games, self.others = Atari(game, size.num_envs), Atari(game, size.num_envs)
-        self.games.restart(np.arange(size.num_envs))
-        self.seen = self.others.restart(np.arange(size.num_envs))
-        episodes = lambda number: generator(0, "bench", number)  # noqa: E731
-        self.playing = play(self.policy, self.games, episodes, lambda: protocol.EPSILON, packs=True)
-        self.actions = itertools.cycle(
-            np.random.default_rng(0).integers(self.games.num_actions, size=(97, size.num_envs))
+    Args:
+        game: ALE name.
+        network: Of the teacher, where it is to play.
+        num_envs: Environments, N.
+        folder: For hours of play.
+        seconds: That a short hour is to take, about.
+    """
+
+    def __init__(self, game: str, network: DQN, num_envs: int, folder: Path, seconds: float) -> None:
+        self._policies = {OURS: frozen_policy(network)} | {
+            f"pass, {name}": policy for name, policy in policies(network).items()
+        }
+        self._games = Atari(game, num_envs)
+        self._seen: UInt8[np.ndarray, "N 4 84 84"] = self._games.restart(np.arange(num_envs))
+        self._actions = itertools.cycle(np.random.default_rng(0).integers(self._games.num_actions, size=(97, num_envs)))
+        bounds = (rate_of(self._environment, seconds / 8), rate_of(lambda: self._pass(OURS), seconds / 8))
+        length = int(_one_after_the_other(*bounds) * seconds) // num_envs
+        self.hour_steps = num_envs * min(max(length, 10), protocol.STEPS_PER_HOUR // num_envs)
+        epsilon = Schedule.of(protocol.EPSILON)
+        rules = Rules(game, 0, 0, num_envs, self.hour_steps, epsilon, protocol.MAX_FRAMES)
+        self._recording = Recording(
+            rules, network, Store(folder), keep_hours=1, overlap=False, num_threads=usable_cores()
         )
         self.collected: list[Steps] = []
 
     def turns(self) -> dict[str, Turn]:
-        """List the contestants; rates are steps a second."""
-        return {name: functools.partial(self._measure, getattr(self, name)) for name in ("ours", "bare", "environment")}
+        """List the contestants; rates are steps a second, or observations."""
+        turns = {"play, ours": Turn(self._ours, weight=4), "play, environment": Turn(self._environment, weight=2)}
+        return turns | {name: Turn(lambda name=name: self._pass(name)) for name in self._policies}  # type: ignore[misc]
 
-    def ours(self) -> None:
-        """Play as for an hour file: explore, restart, label, compress."""
-        self.collected.append(collect(self.playing, self.size.play_steps // self.size.num_envs, self.games))
+    def ceiling(self, rates: dict[str, Rate]) -> Rate:
+        """Return the play of who steps the environments, and then has the fastest pass, and does nothing else."""
+        fastest = max((rates[name] for name in self._policies), key=lambda rate: rate.median)
+        return Rate(tuple(map(_one_after_the_other, rates["play, environment"].turns, fastest.turns)))
 
-    def bare(self) -> None:
-        """Step the environments by the network's greedy actions, and do nothing else."""
-        for _ in range(self.size.play_steps // self.size.num_envs):
-            self.seen = self.others.step(self.policy(self.seen).argmax(axis=1))[0]
+    @property
+    def file_bytes(self) -> int:
+        """Count the bytes of the last hour's file."""
+        return self._recording.store.path(self._recording.name(len(self.collected) - 1)).stat().st_size
 
-    def environment(self) -> None:
+    def close(self) -> None:
+        """Stop the environments."""
+        self._recording.close()
+        self._games.close()
+
+    def _ours(self) -> int:
+        """Play as a run does: an hour, though a short one, into a file."""
+        self.collected.append(self._recording.hour(len(self.collected)))
+        return self.hour_steps
+
+    def _environment(self) -> int:
         """Step the environments, and do nothing else."""
-        for _ in range(self.size.play_steps // self.size.num_envs):
-            self.others.step(next(self.actions))
+        self._games.step(next(self._actions))
+        return self._games.num_envs
 
-    def _measure(self, work: Callable[[], None]) -> float:
-        start = time.perf_counter()
-        work()
-        return self.size.play_steps / (time.perf_counter() - start)
+    def _pass(self, name: str) -> int:
+        """Ask a policy about as many observations as there are environments."""
+        self._policies[name](self._seen)
+        return len(self._seen)
+
+
+def _one_after_the_other(first: float, second: float) -> float:
+    return 1 / (1 / first + 1 / second)

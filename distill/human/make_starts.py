@@ -78,6 +78,7 @@ def draw_starts(
     episodes: int = 10,
     count: int = COUNT,
     seed: int = 1,
+    max_frames: int = protocol.MAX_FRAMES,
 ) -> None:
     """Draw starts from the play of a network, a stand-in for a person's; every score from them says so.
 
@@ -89,14 +90,16 @@ def draw_starts(
         episodes: How many are played, 1 or more.
         count: How many starts to draw, 1 or more.
         seed: Of play and drawing, 0 or more.
+        max_frames: Longest episode in frames.
     """
     checks.between(0, 1, epsilon=epsilon)
+    checks.between(1, protocol.MOST_FRAMES, max_frames=max_frames)
     checks.at_least(1, episodes=episodes, count=count)
     checks.at_least(0, seed=seed)
     checks.output("out", out, find(weights))
     network, header = load_network(weights, game)
     game = header["game"]
-    games = Atari(game, episodes)
+    games = Atari(game, episodes, max_frames=max_frames)
     random = lambda number: generator(seed, "start", game, number) if number < episodes else None  # noqa: E731
     logs: list[list[int]] = []
     for step in play(frozen_policy(network), games, random, lambda: epsilon):
