@@ -8,7 +8,7 @@ import numpy as np
 from lightning.pytorch.callbacks import ProgressBar
 
 from distill import protocol
-from distill.console.estimate import Estimate, scorings_between
+from distill.console.estimate import Cost, Estimate, scorings_between
 from distill.data import ReplayDataModule
 from distill.evaluation import Progress
 from distill.player import Player
@@ -19,6 +19,8 @@ LOOK_SECONDS = 0.2
 """How often figures are looked at."""
 SHOWN_AFTER_SECONDS = 1.0
 """How long play goes on before it is shown: a piece of an hour that takes less would only flicker."""
+SCORED_STEPS = 3_000
+"""After so many a step's cost counts half: towards the end, when few episodes are left, one takes longer."""
 EPISODE_STEPS = 2_000
 """Of an episode, until one was seen."""
 FIGURES = {
@@ -73,7 +75,7 @@ class HourBar(ProgressBar):
         self._waiting = 0.0
         self._blocks = 0
         self._scoring: Progress | None = None
-        self._scored = 0.0, 0
+        self._scored_step, self._scored = Cost(SCORED_STEPS), (0.0, 0)
 
     def disable(self) -> None:
         """Show nothing; Lightning calls it on every rank but the first."""
@@ -226,15 +228,19 @@ class HourBar(ProgressBar):
         what = f"{who} {game}" if len(self._model.games) > 1 else who
         taken, steps = now - self._mark, int(progress.steps.sum())
         if progress is not self._scoring:
-            self._scoring, self._scored = progress, (taken, steps)  # until then, environments were made
+            self._scoring, self._scored_step = progress, Cost(SCORED_STEPS)
+            self._scored = taken, steps  # until then, environments were made
             if self._estimate is not None:
                 self._estimate.scorings_left[what] = max(0.0, self._estimate.scorings_left.get(what, 0) - 1)
         self._looked = now
         if self._estimate is not None:
-            played, left = taken - self._scored[0], progress.steps_left(self._episode_steps(game))
+            if steps > self._scored[1]:
+                self._scored_step.add(taken - self._scored[0], steps - self._scored[1])
+                self._scored = taken, steps
+            left = progress.steps_left(self._episode_steps(game))
             self._estimate.scoring_seconds = max(0.0, self._estimate.seconds_of_scoring(what) - taken)
-            if left is not None and played >= SHOWN_AFTER_SECONDS and (since := steps - self._scored[1]):
-                self._estimate.scoring_seconds = played * left / since
+            if left is not None and self._scored_step.known:
+                self._estimate.scoring_seconds = self._scored_step.each(0.0) * left
             if over:
                 self._estimate.scoring[what].add(taken, 1)
                 self._estimate.scoring_seconds = None
