@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 
 from distill import checks, protocol
 from distill.atari import num_actions, usable_cores
@@ -185,7 +184,7 @@ def bench(game: str = "pong", teacher: str | None = None, peers: bool = False, j
     on_gpu = torch.cuda.is_available()
     bf16 = on_gpu or native_bf16()
     parts = parts_of(bf16=bf16, peers=peers, on_gpu=on_gpu)
-    with Budget(parts, Console(stderr=True, highlight=False)) as budget:
+    with Budget(parts) as budget:
         figures = {"machine": machine(), **measure(game, teacher or game, peers, budget)}
     why = [] if bf16 else ["bf16-mixed, since this CPU has no native bfloat16"]
     figures["left_out"] = why + [f"{part}, since no time was left" for part in budget.too_late]

@@ -4,17 +4,15 @@ import statistics
 import threading
 import time
 from collections.abc import Callable
-from types import TracebackType
 from typing import NamedTuple
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-from distill.status import LINE_SECONDS
+from distill.status import Line, Status, clock
 
 ROUNDS = 5
 LATEST_SECONDS = 210.0
 """After which no part begins that can be left out, so that the benchmark ends within five minutes."""
+TELL_SECONDS = 1.0
+"""How often it is asked whether a line is due, where lines follow each other."""
 
 
 class Rate(NamedTuple):
@@ -43,48 +41,33 @@ class Turn(NamedTuple):
 
 
 class Budget:
-    """Time for the parts of a benchmark, one after the other, and a bar or a line now and then that says where it is.
+    """Time for the parts of a benchmark, one after the other, and a line that says where it is.
 
     A part never gets more than its seconds; where parts before it took longer, it gets less, and in the end nothing.
 
     Args:
         parts: Seconds of each, in their order.
-        console: Where to say it.
     """
 
-    def __init__(self, parts: dict[str, float], console: Console) -> None:
-        self._parts, self._console = parts, console
+    def __init__(self, parts: dict[str, float]) -> None:
+        self._parts = parts
         self._part, self._place = next(iter(parts)), 0
         self._begun = time.monotonic()
+        self._status = Status(self._line)
         self._ended = threading.Event()
-        self._bar = Progress(
-            TextColumn("measuring {task.description}, part"),
-            MofNCompleteColumn(),
-            BarColumn(bar_width=20),
-            TimeElapsedColumn(),
-            TextColumn(f"of about {_clock(sum(parts.values()))}"),
-            console=console,
-            transient=True,
-        )
-        self._task = self._bar.add_task("", total=len(parts))
         self.seconds = 0.0
         """Of the present part."""
         self.too_late: list[str] = []
         """Parts for which no time was left."""
 
     def __enter__(self) -> "Budget":
-        if self._console.is_terminal:
-            self._bar.start()
-        else:
-            threading.Thread(target=self._print_lines, daemon=True).start()
+        self._status.start()
+        threading.Thread(target=self._tell, daemon=True).start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._ended.set()
-        if self._console.is_terminal:
-            self._bar.stop()
+        self._status.stop(erase=True)
 
     def begin(self, part: str, *, needed: bool = False) -> bool:
         """Begin a part, if it is one of the parts and not too late.
@@ -108,7 +91,6 @@ class Budget:
         planned = sum(self._parts[name] for name in names[self._place :])
         self.seconds = self._parts[part] * min(1.0, left / planned if planned else 0.0)
         self._end = now + self.seconds
-        self._bar.update(self._task, description=part, completed=self._place + 1)
         return True
 
     @property
@@ -116,16 +98,15 @@ class Budget:
         """Whether the present part's time is."""
         return time.monotonic() >= self._end
 
-    def _print_lines(self) -> None:
-        total = f"of about {_clock(sum(self._parts.values()))}"
-        while not self._ended.wait(LINE_SECONDS):
-            place = f"part {self._place + 1} of {len(self._parts)}"
-            taken = _clock(time.monotonic() - self._begun)
-            self._console.print(f"measuring {self._part}, {place}, {taken} {total}", soft_wrap=True)
+    def _tell(self) -> None:
+        while not self._ended.wait(TELL_SECONDS):
+            self._status.tell()
 
-
-def _clock(seconds: float) -> str:
-    return f"{int(seconds) // 60}:{int(seconds) % 60:02}"
+    def _line(self) -> Line:
+        taken, planned = time.monotonic() - self._begun, sum(self._parts.values())
+        place = f"part {self._place + 1} of {len(self._parts)}, {self._part}"
+        share = min(1.0, taken / planned) if planned else None
+        return Line("bench", [place], [f"{clock(taken)} of about {clock(planned)}"], share)
 
 
 def rate_of(work: Callable[[], int], seconds: float) -> float:
