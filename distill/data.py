@@ -28,6 +28,8 @@ from distill.replay import Block, Minibatch, Transitions
 from distill.rollout import Rules
 from distill.schedule import Schedule
 
+FORESEEN = 1_000
+"""Refills ahead for which the store is asked; those after them count as not found."""
 Learned = Block[Minibatch] | Block[Transitions]
 """What one `training_step` learns: from a teacher, or from own play."""
 
@@ -324,7 +326,9 @@ class ReplayDataModule(L.LightningDataModule):
         if not self.teachers:
             return max(0, end - first)
         plays = [experience.teachers_play for experience in self.experiences.values()]
-        return sum(not plays[number % len(plays)].is_stored(number // len(plays)) for number in range(first, end))
+        seen = min(end, first + FORESEEN)
+        stored = sum(plays[number % len(plays)].is_stored(number // len(plays)) for number in range(first, seen))
+        return max(0, end - first) - stored
 
     def refill(self, number: int, *, resuming_mid_hour: bool = False) -> None:
         """Add an hour of a teacher's play, or a piece of an hour of the trained module's, to the memory of a game.

@@ -6,6 +6,7 @@ from typing import Any
 import lightning as L
 import numpy as np
 from lightning.pytorch.callbacks import ProgressBar
+from lightning.pytorch.utilities.seed import isolate_rng
 
 from distill import protocol
 from distill.console.estimate import Cost, Estimate, scorings_between
@@ -328,9 +329,10 @@ def _guesses(model: Player, num_envs: int, batch_size: int) -> tuple[float, floa
     policy = model.policy(model.games[0])
     seen = np.zeros((max(num_envs, batch_size), protocol.STACKED_FRAMES, 84, 84), np.uint8)
     seconds = []
-    for _ in range(3):
-        begun = time.monotonic()
-        policy(seen)
-        seconds.append(time.monotonic() - begun)
+    with isolate_rng():  # a network may draw
+        for _ in range(3):
+            begun = time.monotonic()
+            policy(seen)
+            seconds.append(time.monotonic() - begun)
     row = min(seconds) / len(seen)
     return 2 * row, 3 * row * batch_size
