@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -22,36 +23,32 @@ def counting(observations: np.ndarray) -> np.ndarray:
     return np.stack([(sums * prime) % 101 for prime in (3, 5, 7, 11, 13, 17)], axis=1).astype(np.float32)
 
 
-@pytest.fixture
-def hours():
-    """Play hours in so many groups."""
-    made = []
-
-    def play(count: int, policy=counting, begin_at: int = 0, hours: int = 3) -> list[Steps]:
-        groups = Groups(RULES, count, 2, begin=lambda: None)
-        made.append(groups)
+def hours(count: int, policy=counting, begin_at: int = 0) -> list[Steps]:
+    """Play three hours in so many groups."""
+    with closing(Groups(RULES, count, 2, begin=lambda: None)) as groups:
         position, found = Unfinished.fresh(5), []
-        for hour in range(hours):
+        for hour in range(3):
             if hour in (0, begin_at):
                 groups.begin(policy, None, position, hour * RULES.hour_steps)
             found.append(groups.collect(50))
             position = position.after(found[-1])
         return found
 
-    yield play
-    for groups in made:
-        groups.close()
+
+@pytest.fixture(scope="module")
+def together() -> list[Steps]:
+    """What all play in step."""
+    return hours(1)
 
 
 @pytest.mark.parametrize("count", [2, 3, 5, 9])
-def test_groups_play_what_all_play_in_step(hours, count):
+def test_groups_play_what_all_play_in_step(together, count):
     """Each environment plays the same episodes, explores as often, and sees the same, whatever its group is."""
-    together = hours(1)
     assert sum(steps.ended.sum() for steps in together) > 30
     assert all(same_steps(*pair) for pair in zip(hours(count), together, strict=True))
 
 
-def test_a_slow_group_changes_nothing(hours):
+def test_a_slow_group_changes_nothing(together):
     """A group that is behind keeps the others from numbers that it may still take, and from nothing else."""
     asked = {}
 
@@ -60,15 +57,15 @@ def test_a_slow_group_changes_nothing(hours):
         time.sleep(0.02 * (len(observations) == 2 and asked[2] % 7 == 0))
         return counting(observations)
 
-    assert all(same_steps(*pair) for pair in zip(hours(2, slow), hours(1), strict=True))
+    assert all(same_steps(*pair) for pair in zip(hours(2, slow), together, strict=True))
 
 
-def test_groups_begin_anywhere(hours):
+def test_groups_begin_anywhere(together):
     """Groups that are brought to where others stood go on as those do."""
-    assert all(same_steps(*pair) for pair in zip(hours(2, begin_at=2), hours(1), strict=True))
+    assert all(same_steps(*pair) for pair in zip(hours(2, begin_at=2), together, strict=True))
 
 
-def test_one_groups_failure_is_everyones(hours):
+def test_one_groups_failure_is_everyones():
     """Where one group fails the others end, and what it failed with is what is said, whichever group it is."""
 
     def failing(size: int) -> Callable[[np.ndarray], np.ndarray]:

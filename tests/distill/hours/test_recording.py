@@ -2,7 +2,9 @@
 
 import threading
 from concurrent.futures import CancelledError
-from dataclasses import fields, replace
+from contextlib import closing
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +21,7 @@ from distill.rollout import Rules, Unfinished
 from distill.schedule import Schedule
 
 RULES = Rules("breakout", 0, 0, 4, 400, Schedule.of(0.3), 2000)
+MIXED = replace(RULES, beta=Schedule.of(0.5), epsilon=Schedule.of(0.0))
 
 
 def teacher(seed: int = 0):
@@ -38,14 +41,54 @@ def recording(tmp_path):
         overlap: bool = False,
         student: int | None = None,
     ) -> Recording:
-        who = {"teacher": teacher(seed), "student": None if student is None else teacher(student)}
-        store = Store(tmp_path / folder)
-        made.append(Recording(rules, **who, store=store, keep_hours=2, overlap=overlap, num_threads=2))
+        made.append(recording_in(tmp_path / folder, rules, seed, overlap, student))
         return made[-1]
 
     yield make
     for one in made:
         one.close()
+
+
+def recording_in(
+    folder: Path, rules: Rules = RULES, seed: int = 0, overlap: bool = False, student: int | None = None
+) -> Recording:
+    who = {"teacher": teacher(seed), "student": None if student is None else teacher(student)}
+    return Recording(rules, **who, store=Store(folder), keep_hours=2, overlap=overlap, num_threads=2)
+
+
+@dataclass
+class Played:
+    """Hours that one recording played, one after the other."""
+
+    hours: list[Steps]
+    files: dict[str, bytes]
+    played_hours: int
+    student_digests: dict[int, str]
+
+    def put(self, folder: Path, hours: range) -> None:
+        """Put the files of some of them into a store."""
+        folder.mkdir(exist_ok=True)
+        for hour in hours:
+            name, content = sorted(self.files.items())[hour]
+            (folder / name).write_bytes(content)
+
+
+def play_hours(folder: Path, count: int, **how) -> Played:
+    with closing(recording_in(folder, **how)) as one:
+        hours = [one.hour(hour) for hour in range(count)]
+        return Played(hours, files(folder), one.played_hours, one.student_digests)
+
+
+@pytest.fixture(scope="module")
+def four(tmp_path_factory) -> Played:
+    """Four hours by `RULES`."""
+    return play_hours(tmp_path_factory.mktemp("four"), 4)
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory) -> Played:
+    """Two hours by `MIXED`, where a student acts."""
+    return play_hours(tmp_path_factory.mktemp("mixed"), 2, rules=MIXED, student=1)
 
 
 def episodes_of(steps: Steps) -> np.ndarray:
@@ -62,9 +105,9 @@ def files(folder) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.glob("*.hour")}
 
 
-def test_an_hour_file_gives_back_every_bit(recording):
+def test_an_hour_file_gives_back_every_bit(four):
     """Reading what was written gives the same arrays, of the same types."""
-    steps = recording().hour(0)
+    steps = four.hours[0]
     position = Unfinished.fresh(4).after(steps)
     again = Hour.from_bytes(Hour(steps, position).to_bytes({"game": "breakout"}))
     assert same_steps(again.steps, steps)
@@ -76,17 +119,17 @@ def test_an_hour_file_gives_back_every_bit(recording):
     ]
 
 
-def test_hours_are_played_once(recording):
+def test_hours_are_played_once(four, recording, tmp_path):
     """A second recording of the same teacher by the same rules plays nothing and gives the same."""
-    first, second = recording(), recording()
-    hours = [first.hour(hour) for hour in range(3)]
-    assert all(same_steps(second.hour(hour), hours[hour]) for hour in range(3))
-    assert (first.played_hours, second.played_hours) == (3, 0)
+    four.put(tmp_path / "store", range(4))
+    second = recording()
+    assert all(same_steps(second.hour(hour), four.hours[hour]) for hour in range(4))
+    assert (four.played_hours, second.played_hours) == (4, 0)
 
 
-def test_playing_ahead_changes_nothing(recording, tmp_path, monkeypatch):
+def test_playing_ahead_changes_nothing(four, recording, tmp_path, monkeypatch):
     """With overlap, without, in groups, and with a new process for each hour, the files are the same, byte for byte."""
-    ahead, stepwise = recording("ahead", overlap=True), recording("stepwise")
+    ahead = recording("ahead", overlap=True)
     monkeypatch.setattr(distill.hours.recording, "GROUP_ENVS", 2)
     grouped = recording("grouped", overlap=True)
     for hour in range(3):
@@ -94,8 +137,10 @@ def test_playing_ahead_changes_nothing(recording, tmp_path, monkeypatch):
             one.hour(hour)
             if hour < 2:
                 one.play_ahead(hour + 1)
-        stepwise.hour(hour)
+    four.put(tmp_path / "restarted", range(1))  # a process of its own played it
+    for hour in (1, 2):
         recording("restarted").hour(hour)
+    four.put(tmp_path / "stepwise", range(3))
     assert len(files(tmp_path / "ahead")) == 3
     assert files(tmp_path / "ahead") == files(tmp_path / "stepwise") == files(tmp_path / "restarted")
     assert files(tmp_path / "grouped") == files(tmp_path / "ahead")
@@ -113,21 +158,18 @@ def test_only_overlap_plays_ahead(recording, overlap, played):
     assert one.played_hours == played
 
 
-def test_missing_and_damaged_hours_are_played_again(recording, tmp_path, capsys):
+def test_missing_and_damaged_hours_are_played_again(four, recording, tmp_path, capsys):
     """Where hours are gone or damaged, just these are played, to the same bits."""
-    one = recording()
-    for hour in range(4):
-        one.hour(hour)
-    before = files(tmp_path / "store")
-    one.store.path(one.name(1)).unlink()
-    damaged = one.store.path(one.name(2))
-    damaged.write_bytes(damaged.read_bytes()[:-1])
+    four.put(tmp_path / "store", range(4))
     again = recording()
+    again.store.path(again.name(1)).unlink()
+    damaged = again.store.path(again.name(2))
+    damaged.write_bytes(damaged.read_bytes()[:-1])
     again.hour(2)
     again.hour(3)
     assert again.played_hours == 2
     assert str(damaged) in capsys.readouterr().err
-    assert files(tmp_path / "store") == before
+    assert files(tmp_path / "store") == four.files
 
 
 @pytest.mark.parametrize(
@@ -152,8 +194,9 @@ def test_the_name_says_what_an_hour_depends_on(recording, change):
     assert names.name(2) == recording(folder="elsewhere").name(2) != recording(seed=1).name(2)
 
 
-def test_the_newest_hours_are_held(recording):
-    """The files of the remembered hours cannot be evicted, the older ones can."""
+def test_the_newest_hours_are_held(four, recording, tmp_path):
+    """The files of the remembered hours cannot be evicted, the older ones can, whether found or played."""
+    four.put(tmp_path / "store", range(4))
     one = recording()
     for hour in range(4):
         one.hour(hour)
@@ -174,12 +217,9 @@ def test_closing_stops_play(recording):
     assert playing.cancelled() or isinstance(playing.exception(), CancelledError)
 
 
-MIXED = replace(RULES, beta=Schedule.of(0.5), epsilon=Schedule.of(0.0))
-
-
-def test_where_the_student_acts_the_teacher_still_labels(recording):
+def test_where_the_student_acts_the_teacher_still_labels(mixed):
     """With beta 0.5 whoever an episode was drawn for acts in all of it; every label is the teacher's."""
-    steps = recording(rules=MIXED, student=1).hour(0)
+    steps = mixed.hours[0]
     numbers = episodes_of(steps)
     by_student = np.array([MIXED.student_acts(int(number), 0) for number in numbers.flat]).reshape(numbers.shape)
     assert 0 < by_student.mean() < 1
@@ -202,19 +242,19 @@ def test_who_acts_is_drawn_by_beta():
     assert shares[2] == pytest.approx(0.25, abs=5 * 0.0137)
 
 
-def test_the_students_weights_are_part_of_the_name(recording):
+def test_the_students_weights_are_part_of_the_name(mixed, recording, tmp_path):
     """Hours in which another student acted are others; who goes on with the same finds them again."""
-    one, other = recording(rules=MIXED, student=1), recording(rules=MIXED, student=2)
-    played = [one.hour(hour) for hour in range(2)]
-    assert not same_steps(other.hour(0), played[0])
-    assert other.name(0) != one.name(0)
+    mixed.put(tmp_path / "store", range(2))
+    other = recording(rules=MIXED, student=2)
+    assert not same_steps(other.hour(0), mixed.hours[0])
+    assert other.store.path(other.name(0)).name not in mixed.files
     again = recording(rules=MIXED, student=3)
-    again.student_digests |= one.student_digests
-    assert all(same_steps(again.hour(hour), played[hour]) for hour in range(2))
+    again.student_digests |= mixed.student_digests
+    assert all(same_steps(again.hour(hour), mixed.hours[hour]) for hour in range(2))
     assert again.played_hours == 0
-    one.store.path(one.name(1)).unlink()
+    again.store.path(again.name(1)).unlink()
     late = recording(rules=MIXED, student=3)
-    late.student_digests |= one.student_digests
+    late.student_digests |= mixed.student_digests
     with pytest.raises(Gone, match="the student's weights that played it"):
         late.hour(1)
 
