@@ -27,17 +27,30 @@ def starts(make_teacher, tmp_path_factory) -> str:
     return path
 
 
-def run(folder: str, *more: str) -> dict[str, torch.Tensor]:
-    config = ["--config", "conf/compress.yaml", "--config", "conf/debug.yaml", "--run_dir", folder]
-    main(["fit", *config, "--data.store", "hours", *more])
-    return load_network(f"{folder}/student.safetensors")[0].state_dict()
+@pytest.fixture(autouse=True)
+def _one_process(monkeypatch):
+    """One process emulates all starts: each takes seconds to begin, at every evaluation."""
+    monkeypatch.setattr("distill.handover.usable_cores", lambda: 1)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """Let a student learn in a folder, from hours that all share; give its weights."""
+    store = str(tmp_path_factory.mktemp("hours"))
+
+    def learn(folder: str, *more: str) -> dict[str, torch.Tensor]:
+        config = ["--config", "conf/compress.yaml", "--config", "conf/debug.yaml", "--run_dir", folder]
+        main(["fit", *config, "--data.store", store, "--data.eval_episodes=1", *more])
+        return load_network(f"{folder}/student.safetensors")[0].state_dict()
+
+    return learn
 
 
 def metrics(folder) -> list[dict[str, str]]:
     return list(csv.DictReader((folder / "metrics.csv").read_text().splitlines()))
 
 
-def test_it_scores_and_changes_nothing(starts, workdir):
+def test_it_scores_and_changes_nothing(starts, run, workdir):
     """The student's weights are bit-equal with and without it; score and share of the teacher's score are logged."""
     callback = ["--trainer.callbacks+=callbacks.human_start.HumanStartEvaluation"]
     options = [f"--trainer.callbacks.starts={starts}", "--trainer.callbacks.max_frames=700"]
@@ -54,7 +67,7 @@ def test_it_scores_and_changes_nothing(starts, workdir):
     assert float(rows[-1]["val/human_start_ratio"]) == pytest.approx(score / best)
 
 
-def test_it_waits_for_its_hours(starts, workdir):
+def test_it_waits_for_its_hours(starts, run, workdir):
     """It scores every so many hours, and after the last."""
     more = ["--trainer.max_epochs=3", "--trainer.callbacks+=callbacks.human_start.HumanStartEvaluation"]
     more += [f"--trainer.callbacks.starts={starts}", "--trainer.callbacks.max_frames=700"]
@@ -62,7 +75,7 @@ def test_it_waits_for_its_hours(starts, workdir):
     assert [row["step"] for row in metrics(workdir / "run") if row["val/human_start_score"]] == ["32", "48"]
 
 
-def test_whatever_ends_the_run_the_last_hour_is_scored(starts, workdir):
+def test_whatever_ends_the_run_the_last_hour_is_scored(starts, run, workdir):
     """Where a callback ends the run, the hour that turns out to be the last is scored, too."""
     ending = [
         "--trainer.callbacks+=lightning.pytorch.callbacks.EarlyStopping",
@@ -125,9 +138,10 @@ def test_starts_of_another_game_are_refused(starts, workdir, capsys):
 
 def test_a_teacher_that_learns_is_scored_too(starts, workdir):
     """Without a teacher of its own, a module has a score and no share."""
-    args = ["--trainer.callbacks+=callbacks.human_start.HumanStartEvaluation", f"--trainer.callbacks.starts={starts}"]
+    args = ["--trainer.callbacks+=callbacks.human_start.HumanStartEvaluation"]
+    args += [f"--trainer.callbacks.starts={starts}", "--trainer.callbacks.max_frames=700"]
     config = ["--config", "conf/teacher_fast.yaml", "--config", "conf/debug.yaml", "--run_dir", "run"]
-    main(["fit", *config, *args, "--trainer.callbacks.max_frames=700", "--trainer.max_epochs=1"])
+    main(["fit", *config, *args, "--data.eval_episodes=1", "--trainer.max_epochs=1"])
     (row,) = (row for row in metrics(workdir / "run") if row["val/human_start_score"])
     assert "val/human_start_ratio" not in row
 

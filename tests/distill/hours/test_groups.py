@@ -41,7 +41,7 @@ def together() -> list[Steps]:
     return hours(1)
 
 
-@pytest.mark.parametrize("count", [2, 3, 5, 9])
+@pytest.mark.parametrize("count", [2, 3, 9])  # nine are five, one for each environment
 def test_groups_play_what_all_play_in_step(together, count):
     """Each environment plays the same episodes, explores as often, and sees the same, whatever its group is."""
     assert sum(steps.ended.sum() for steps in together) > 30
