@@ -1,5 +1,7 @@
 """Which precision a machine learns and plays in."""
 
+import platform
+
 import torch
 
 ALLOWED = ("32-true", "bf16-mixed", "16-mixed")
@@ -9,8 +11,11 @@ ALIASES = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 
 
 def native_bf16() -> bool:
-    """Return whether this CPU calculates in bfloat16; one that does not takes some 30 times longer than in float32."""
-    return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    """Return whether this CPU has instructions for bfloat16; one without takes 30 times as long as in float32."""
+    if not torch.backends.mkldnn.is_available() or not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        return False
+    # oneDNN counts AVX-512 without these instructions as support, too, and converts there.
+    return platform.machine().lower() not in ("x86_64", "amd64") or torch.cpu._is_avx512_bf16_supported()
 
 
 def fitting(asked: str | int | None, device: str, option: str = "precision") -> tuple[str, str | None]:
