@@ -5,6 +5,7 @@ environments that step together wait for it, those of another group do not.
 """
 
 import itertools
+import threading
 from collections.abc import Callable
 from concurrent.futures import CancelledError, ThreadPoolExecutor, wait
 
@@ -38,6 +39,7 @@ class Groups:
         self._games = [rules.games(threads, envs.stop - envs.start) for envs in self._envs]
         self._pool = ThreadPoolExecutor(count, "group", initializer=begin) if count > 1 else None
         self._taken = [0] * count
+        self._telling = threading.Lock()
 
     def begin(self, policy: Policy, actors: Actors | None, position: Unfinished, played_steps: int) -> None:
         """Begin anew, from any position.
@@ -76,9 +78,11 @@ class Groups:
 
         Args:
             length: How many, T.
-            on_step: Called now and then, by any group's thread, with the number of steps done over all environments.
+            on_step: Called by one thread at a time after each step that all groups have taken, with the number of steps
+                done over all environments.
         """
         steps, self._began = Steps.empty(length, self._rules.num_envs, self._games[0].num_actions), self._taken[0]
+        self._told = self._began
         if self._pool is None:
             self._collect(0, steps, on_step)
             return steps
@@ -95,7 +99,10 @@ class Groups:
     def _collect(self, group: int, steps: Steps, on_step: Callable[[int], None]) -> None:
         def count(done: int) -> None:
             self._taken[group] += 1
-            on_step((min(self._taken) - self._began) * self._rules.num_envs)
+            with self._telling:
+                if (all_have := min(self._taken)) > self._told:
+                    self._told = all_have
+                    on_step((all_have - self._began) * self._rules.num_envs)
 
         try:
             collect(self._playing[group], len(steps), self._games[group], count, into=steps.of_envs(self._envs[group]))

@@ -30,8 +30,11 @@ def hours(count: int, policy=counting, begin_at: int = 0) -> list[Steps]:
         for hour in range(3):
             if hour in (0, begin_at):
                 groups.begin(policy, None, position, hour * RULES.hour_steps)
-            found.append(groups.collect(50))
+            told: list[int] = []
+            found.append(groups.collect(50, told.append))
             position = position.after(found[-1])
+            assert told == sorted(set(told))
+            assert told[-1] == RULES.hour_steps
         return found
 
 
