@@ -2,7 +2,11 @@
 
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
 
 import lightning as L
 import pytest
@@ -34,11 +38,17 @@ class Teacher:
             self.best.advance(hour)
 
 
+@contextmanager
+def beginning(folder: Path) -> Iterator[Teacher]:
+    """Let a teacher's run begin."""
+    with closing(BestNetworks(folder / "teacher", "pong", 0)) as writer:
+        yield Teacher(writer)
+
+
 @pytest.fixture
 def teacher(tmp_path):
-    writer = BestNetworks(tmp_path / "teacher", "pong", 0)
-    yield Teacher(writer)
-    writer.close()
+    with beginning(tmp_path) as one:
+        yield one
 
 
 def distil(tmp_path, small, hours=4, callbacks=(), ckpt_path=None, **how):
@@ -50,8 +60,36 @@ def distil(tmp_path, small, hours=4, callbacks=(), ckpt_path=None, **how):
     return student, data, swap, trainer
 
 
-def test_the_order_of_events(teacher, tmp_path, small, monkeypatch):
+class Whole(NamedTuple):
+    """What came of a teacher that had learned all its hours."""
+
+    student: StudentModule
+    data: ReplayDataModule
+    swaps: list[tuple[int, int]]
+    store: str
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """Distil four hours, each played when it is needed, once for each way with a former teacher's labels."""
+    made = {}
+
+    def distilled(small: dict, former: str = "keep") -> Whole:
+        if former not in made:
+            folder = tmp_path_factory.mktemp(former)
+            settings = {**small, "store": str(folder / "hours"), "overlap": False}
+            with beginning(folder) as teacher:
+                teacher.learn(0, 1, 2, 3, 4)
+                student, data, swap, _ = distil(folder, settings, former=former)
+            made[former] = Whole(student, data, swap.swaps, settings["store"])
+        return made[former]
+
+    return distilled
+
+
+def test_the_order_of_events(teacher, whole, tmp_path, small, monkeypatch):
     """After each hour's updates the best of that hour or before takes over if it is better, and plays the next hour."""
+    store = whole(small).store
     tape = []
     teacher.learn(0, 1, 2, 3, 4)
     hour, change = Recording.hour, Recording.change_teacher
@@ -67,7 +105,7 @@ def test_the_order_of_events(teacher, tmp_path, small, monkeypatch):
             if index == 1:
                 tape.append(f"learned {trainer.current_epoch}")
 
-    _, _, swap, _ = distil(tmp_path, small, callbacks=[Learning()])
+    _, _, swap, _ = distil(tmp_path, {**small, "store": store}, callbacks=[Learning()])
     assert tape == [
         *("play 0", "learned 0", "swap 1"),
         *("play 1", "learned 1"),  # the network of hour 2 is worse than that of hour 1
@@ -78,14 +116,12 @@ def test_the_order_of_events(teacher, tmp_path, small, monkeypatch):
 
 
 @pytest.mark.parametrize(("former", "labelled"), [("keep", [0, 1, 1, 3]), ("flush", [3])])
-def test_labels_change_from_the_next_hour_on(teacher, tmp_path, small, former, labelled):
+def test_labels_change_from_the_next_hour_on(whole, small, former, labelled):
     """Each remembered hour holds the labels of whoever was best when it was played; `flush` drops the former's.
 
     The labels are those of the observations that are drawn, from an hour's first step on.
     """
-    teacher.learn(0, 1, 2, 3, 4)
-    _, data, _, _ = distil(tmp_path, small, former=former)
-    memory = data.experiences["pong"].memory
+    memory = whole(small, former).data.experiences["pong"].memory
     assert len(memory) == 240 * len(labelled)
     for place, hour in enumerate(labelled):
         torch.manual_seed(hour)
@@ -98,18 +134,19 @@ def test_labels_change_from_the_next_hour_on(teacher, tmp_path, small, former, l
 
 
 @pytest.mark.parametrize(("former", "hours"), [("keep", 1), ("keep", 2), ("flush", 2), ("keep", 3)])
-def test_where_a_run_goes_on_it_ends_in_the_same_bits(teacher, tmp_path, small, former, hours):
+def test_where_a_run_goes_on_it_ends_in_the_same_bits(teacher, whole, tmp_path, small, former, hours):
     """It hands over as before, and where it had ended and gets further hours, after what was its last, too."""
     teacher.learn(0, 1, 2, 3, 4)
-    whole, _, swaps, _ = distil(tmp_path, small, former=former)
-    _, _, _, trainer = distil(tmp_path, small, hours=hours, former=former)
+    expected = whole(small, former)
+    found = {**small, "store": expected.store}
+    _, _, _, trainer = distil(tmp_path, found, hours=hours, former=former)
     trainer.save_checkpoint(tmp_path / "some.ckpt")
-    again, _, resumed, _ = distil(tmp_path, small, former=former, ckpt_path=tmp_path / "some.ckpt")
-    assert resumed.swaps == swaps.swaps
-    assert same_weights(whole, again)
+    again, _, resumed, _ = distil(tmp_path, found, former=former, ckpt_path=tmp_path / "some.ckpt")
+    assert resumed.swaps == expected.swaps
+    assert same_weights(expected.student, again)
 
 
-def test_side_by_side_is_one_after_the_other(teacher, tmp_path, small, capsys):
+def test_side_by_side_is_one_after_the_other(teacher, whole, tmp_path, small, capsys):
     """A student that has to wait for its teacher becomes the same as one that came later."""
     teacher.learn(0)
 
@@ -129,17 +166,16 @@ def test_side_by_side_is_one_after_the_other(teacher, tmp_path, small, capsys):
     beside, _, first, _ = distil(tmp_path, small, callbacks=[Beside()], poll_seconds=0.05)
     learning.join()
     assert "waiting for the teacher, which is at hour 0 of 1" in capsys.readouterr().err
-    after, _, second, _ = distil(tmp_path, {**small, "store": str(tmp_path / "other")})
-    assert first.swaps == second.swaps
-    assert same_weights(beside, after)
+    after = whole(small)
+    assert first.swaps == after.swaps
+    assert same_weights(beside, after.student)
 
 
-def test_no_hour_is_played_ahead(teacher, tmp_path, small):
+def test_no_hour_is_played_ahead(teacher, whole, tmp_path, small):
     """Where play would overlap with learning it does not, and the student is the same."""
     teacher.learn(0, 1, 2, 3, 4)
     ahead, _, _, _ = distil(tmp_path, {**small, "overlap": True})
-    plain, _, _, _ = distil(tmp_path, {**small, "overlap": False, "store": str(tmp_path / "other")})
-    assert same_weights(ahead, plain)
+    assert same_weights(ahead, whole(small).student)
 
 
 def test_another_folder_than_the_datas_is_refused(teacher, tmp_path, small, capsys):

@@ -50,8 +50,11 @@ def learn(tmp_path, small, make_teacher):
             **small,
             "updates_per_hour": 4 * BLOCKS,
             "store": str(tmp_path / "hours"),
+            "hour_steps": 120,
+            "num_envs": 2,
             "memory_hours": 1.5,
             "max_frames": 200,
+            "eval_episodes": 1,
         }
         if what.endswith("students"):
             network = "multi3" if len(games) > 1 else "net3"
