@@ -1,5 +1,7 @@
 """Online distillation: who labels which hour."""
 
+import io
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -146,27 +148,24 @@ def test_where_a_run_goes_on_it_ends_in_the_same_bits(teacher, whole, tmp_path, 
     assert same_weights(expected.student, again)
 
 
-def test_side_by_side_is_one_after_the_other(teacher, whole, tmp_path, small, capsys):
-    """A student that has to wait for its teacher becomes the same as one that came later."""
+def test_side_by_side_is_one_after_the_other(teacher, whole, tmp_path, small, monkeypatch):
+    """A student that has to wait for its teacher says so, and becomes the same as one that came later."""
+    after, said = whole(small), io.StringIO()
     teacher.learn(0)
 
-    class Beside(L.Callback):
-        """The teacher learns when the student has begun, an hour a second, which is slower than the student."""
-
-        def on_train_batch_start(self, trainer, module, batch, number):
-            if trainer.global_step == 0:
-                learning.start()
-
     def learn() -> None:
-        for hour in (1, 2, 3, 4):
-            time.sleep(1)
+        for hour in (1, 2, 3):
+            while f"waiting for the teacher, which is at hour {hour - 1} of {hour}\n" not in said.getvalue():
+                time.sleep(0.01)
             teacher.learn(hour)
+        teacher.learn(4)
 
-    learning = threading.Thread(target=learn)
-    beside, _, first, _ = distil(tmp_path, small, callbacks=[Beside()], poll_seconds=0.05)
+    learning = threading.Thread(target=learn, daemon=True)
+    learning.start()
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stderr", said)
+        beside, _, first, _ = distil(tmp_path, small, poll_seconds=0.05, patience_minutes=1)
     learning.join()
-    assert "waiting for the teacher, which is at hour 0 of 1" in capsys.readouterr().err
-    after = whole(small)
     assert first.swaps == after.swaps
     assert same_weights(beside, after.student)
 
