@@ -13,8 +13,8 @@ from distill.runs.stopping import Signals
 from distill.teacher import TeacherModule
 from tests.distill.test_data import fit
 
-PLAY = {"refills_per_hour": 3, "updates_per_hour": 12, "memory_hours": 1.5, "warmup_steps": 40, "n_steps": 2}
-PLAY |= {"epsilon": [(0, 1.0), (3, 0.0)], "hour_steps": 480}
+PLAY = {"refills_per_hour": 3, "updates_per_hour": 12, "memory_hours": 1.5, "warmup_steps": 20, "n_steps": 2}
+PLAY |= {"epsilon": [(0, 1.0), (3, 0.0)], "hour_steps": 240, "num_envs": 2}
 
 
 @pytest.fixture
@@ -80,10 +80,10 @@ def test_without_its_memory_it_does_not_go_on(learn, tmp_path):
 
 
 def test_other_environments_do_not_go_on(learn, tmp_path):
-    """What was played in four environments is not continued in eight."""
+    """What was played in two environments is not continued in four."""
     learn("run", 1)
-    with pytest.raises(Gone, match="4 environments played before; num_envs is 8, and must be as it was"):
-        learn("run", 2, ckpt_path=last(tmp_path / "run"), num_envs=8)
+    with pytest.raises(Gone, match="2 environments played before; num_envs is 4, and must be as it was"):
+        learn("run", 2, ckpt_path=last(tmp_path / "run"), num_envs=4)
 
 
 class Killed(L.Callback):
