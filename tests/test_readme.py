@@ -293,7 +293,7 @@ def test_the_script_does_what_fit_does(workdir, small):
     exec(ACTING, known)
     assert set(known["actions"]) <= set(action_names("pong"))
     options = [f"--data.{name}={value}" for name, value in small.items() if name != "store"]
-    options += ["--data.store=hours", "--model.learning_rate=[[3, 1e-3], [6, 5e-5]]", "--trainer.precision=null"]
+    options += ["--data.store=hours", "--model.learning_rate=[[1.5, 1e-3], [3, 5e-5]]", "--trainer.precision=null"]
     main(["fit", "--config", "compress", "--run_dir", "run", *options])
     network, header = load_network("run/student.safetensors")
     assert all(

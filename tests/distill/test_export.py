@@ -65,8 +65,9 @@ def test_an_onnx_file_plays(make_teacher, workdir, capsys):
     assert scores["scores"] == scores["teacher"]["scores"]
 
 
-def test_mistakes(several, make_teacher, workdir, capsys):
+def test_mistakes(several, make_teacher, workdir, capsys, monkeypatch):
     """What cannot be exported or played is refused in one line, and nothing is written."""
+    monkeypatch.setattr("distill.precision.native_bf16", lambda: True)
     pong, one = make_teacher("pong"), [several, "--game", "pong"]
     main(["export", pong, "--out", "good.onnx"])
     capsys.readouterr()

@@ -50,6 +50,7 @@ def test_without_native_bf16_its_parts_are_left_out():
 @pytest.mark.filterwarnings("default")
 def test_it_measures_peers(workdir, capsys, shrunken):
     """With `--peers` every ratio that has a goal is there, of both buffered games where it is of games."""
+    pytest.importorskip("sb3_extra_buffers")
     main(["bench", "--peers", "--json", "figures.json"])
     figures = json.loads((workdir / "figures.json").read_text())
     assert all(figures.get(goal.key) for goal in GOALS if "bf16" not in goal.key)

@@ -27,6 +27,7 @@ def test_all_passes_give_the_same_answers():
 
 def test_both_buffers_hold_the_same_play():
     """Theirs gives back the frames of our steps, stacked, but for the oldest, which it overwrites as it ends."""
+    pytest.importorskip("sb3_extra_buffers")
     length, envs = 20, 10
     theirs = CompressedBuffer(length, envs, num_actions=6)
     steps = play_into(theirs, "pong", length)

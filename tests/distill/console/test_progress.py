@@ -37,9 +37,9 @@ def test_each_phase_says_how_far_it_is(said):
     assert any(re.match(rf"play  {NUMBERS} · 480/480 steps", line) for line in lines)
     assert any(re.match(rf"learn {NUMBERS} · agreement \S+% · loss \S+ · \d+ updates/s", line) for line in lines)
     scoring = [line for line in lines if line.startswith("score")]
-    assert re.match(rf"score {NUMBERS} · 16 frames, \S+ so far · agreement", scoring[1])
-    assert any(re.match(rf"score {NUMBERS} · 4/4 episodes, mean \S+ · agreement", line) for line in scoring)
-    assert any(re.match(rf"score {NUMBERS} · teacher \d/4 episodes, mean ", line) for line in scoring)
+    assert re.match(rf"score {NUMBERS} · 8 frames, \S+ so far · agreement", scoring[1])
+    assert any(re.match(rf"score {NUMBERS} · 2/2 episodes, mean \S+ · agreement", line) for line in scoring)
+    assert any(re.match(rf"score {NUMBERS} · teacher \d/2 episodes, mean ", line) for line in scoring)
     assert re.match(r"done  hour 2.00/2 · took \d:\d\d · agreement", lines[-1])
     assert re.search(r"0:00 left · .* teacher 2/2 episodes|0:00 left · teacher 2/2 episodes", scoring[-1])
 
