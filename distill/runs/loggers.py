@@ -100,7 +100,8 @@ class TensorBoard(TensorBoardLogger):
     """
 
     def __init__(self, folder: str | None = None) -> None:
-        _need("tensorboard", 'pip install "distill[tensorboard]"')
+        if importlib.util.find_spec("tensorboard") is None:
+            raise ValueError('tensorboard is missing; pip install "distill[tensorboard]" installs it')
         super().__init__(folder or current(), name="", version="", default_hp_metric=False)
 
     @rank_zero_only
@@ -130,7 +131,6 @@ class Wandb(WandbLogger):
         name: Of the run there; None means its folder's.
         video: Whether the end of a run is filmed, 30 seconds of each game.
         folder: Where its files go; None means into the run's.
-
     """
 
     def __init__(
@@ -240,11 +240,6 @@ def _actors(game: str, model: Player, data: ReplayDataModule) -> list[Actor]:
         return [Actor("teacher", own, temperature_of(model.kind))]
     teacher = Actor("teacher", frozen_policy(data.teachers[game]), temperature_of(data.teacher_kinds[game]))
     return [teacher, Actor("student", own, temperature_of(model.kind))]
-
-
-def _need(package: str, command: str, more: str = "") -> None:
-    if importlib.util.find_spec(package) is None:
-        raise ValueError(f"{package} is missing; {command} installs it{more}")
 
 
 def _name_of(run: Path) -> str:
