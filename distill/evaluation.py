@@ -17,13 +17,11 @@ from distill.atari import Atari, num_actions, usable_cores
 from distill.engine import SessionPolicy
 from distill.handover import HandedOver
 from distill.randomness import generator
-from distill.rollout import Games, Policy, Step, play
+from distill.rollout import GROUP_ENVS, Games, Policy, Step, play
 from distill.starts import Starts
 
 MAX_ENVS = 30
 """Environments that an evaluation from no-op starts steps together at most."""
-GROUP_ENVS = 10
-"""Of these, environments that step together."""
 MAX_HANDED_OVER = 100
 """The same from recorded starts; the next so many wait until all of these have ended."""
 PRIME = np.uint64(1_099_511_628_211)

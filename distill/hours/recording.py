@@ -28,7 +28,7 @@ from distill.hours.groups import Groups
 from distill.hours.hour import Gone, Hour
 from distill.networks import DQN
 from distill.replay import Steps
-from distill.rollout import Actors, Policy, Rules, Unfinished, environment_seed
+from distill.rollout import GROUP_ENVS, Actors, Policy, Rules, Unfinished, environment_seed
 from distill.weights import digest
 
 FORMAT = 1
@@ -38,8 +38,6 @@ ENOUGH_CORES = 4
 """With so many, learning leaves half of them to play."""
 GROUPS = 8
 """Of environments, at most."""
-GROUP_ENVS = 8
-"""Environments of a group, about: each step of a group costs Python as much as a step of more."""
 
 
 class Division(NamedTuple):
