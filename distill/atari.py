@@ -2,14 +2,18 @@
 
 An episode here is a function of (game, seed, actions) alone. Each begins with a freshly loaded cartridge, because in
 some games (Freeway, Frostbite, Seaquest) what a plain reset leaves behind depends on what was played before. The
-load costs about 0.09 CPU-seconds, some 300 steps.
+load costs 0.09 to 0.18 CPU-seconds, some 300 steps: for each the emulator blends 16,384 pairs of colours, and looks for
+the nearest to 262,144 others. Making an environment loads once more, so those that are closed are used again.
 """
 
+import atexit
 import functools
 import hashlib
 import os
+import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import ale_py
 import gymnasium
@@ -149,6 +153,79 @@ class Cartridge:
         return self._ale.getScreenRGB()
 
 
+class Made(NamedTuple):
+    """What native environments are made with; equal ones can take each other's place."""
+
+    game: str
+    num_envs: int
+    num_threads: int
+    max_frames: int
+    sticky: float
+    process: int
+    """Which made them: after a fork their threads are not there."""
+
+    def make(self) -> ale_py.AtariVectorEnv:
+        """Make some."""
+        return ale_py.AtariVectorEnv(
+            self.game,
+            self.num_envs,
+            num_threads=self.num_threads,
+            autoreset_mode=gymnasium.vector.AutoresetMode.NEXT_STEP,
+            grayscale=True,
+            episodic_life=False,
+            reward_clipping=False,
+            use_fire_reset=False,
+            max_num_frames_per_episode=self.max_frames,
+            repeat_action_probability=self.sticky,
+            stack_num=protocol.STACKED_FRAMES,
+            frameskip=protocol.FRAMES_PER_STEP,
+            maxpool=True,
+            noop_max=protocol.NOOP_MAX,
+            img_height=protocol.FRAME_SIZE,
+            img_width=protocol.FRAME_SIZE,
+            full_action_space=False,
+        )
+
+
+class Idle:
+    """Native environments that were closed, at rest, until some like them are wanted.
+
+    Args:
+        most: How many are kept, about 1 MB each; the longest unused go.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._kept: list[tuple[Made, ale_py.AtariVectorEnv]] = []
+        self._lock = threading.Lock()
+
+    def take(self, wanted: Made) -> ale_py.AtariVectorEnv | None:
+        """Return some that were made so, if there are any."""
+        with self._lock:
+            for place, (made, envs) in enumerate(self._kept):
+                if made == wanted:
+                    del self._kept[place]
+                    return envs
+        return None
+
+    def put(self, made: Made, envs: ale_py.AtariVectorEnv) -> None:
+        """Keep some, if there is room."""
+        with self._lock:
+            self._kept.append((made, envs))
+            while sum(made.num_envs for made, _ in self._kept) > self._most:
+                self._kept.pop(0)[1].close()
+
+    def clear(self) -> None:
+        """Close all."""
+        with self._lock:
+            while self._kept:
+                self._kept.pop()[1].close()
+
+
+_idle = Idle(most=128)
+atexit.register(_idle.clear)  # else the emulator's bindings complain of what they find when the interpreter ends
+
+
 class Atari:
     """`num_envs` copies of one game, stepped together by native threads.
 
@@ -177,25 +254,11 @@ class Atari:
         self.num_envs = num_envs
         self.num_actions = num_actions(game)
         self.max_frames = max_frames
-        self._envs = ale_py.AtariVectorEnv(
-            game,
-            num_envs,
-            num_threads=min(num_threads or usable_cores(), num_envs),
-            autoreset_mode=gymnasium.vector.AutoresetMode.NEXT_STEP,
-            grayscale=True,
-            episodic_life=False,
-            reward_clipping=False,
-            use_fire_reset=False,
-            max_num_frames_per_episode=max_frames,
-            repeat_action_probability=sticky,
-            stack_num=protocol.STACKED_FRAMES,
-            frameskip=protocol.FRAMES_PER_STEP,
-            maxpool=True,
-            noop_max=protocol.NOOP_MAX,
-            img_height=protocol.FRAME_SIZE,
-            img_width=protocol.FRAME_SIZE,
-            full_action_space=False,
+        self._made_as = Made(
+            game, num_envs, min(num_threads or usable_cores(), num_envs), max_frames, sticky, os.getpid()
         )
+        self._envs = _idle.take(self._made_as) or self._made_as.make()
+        self._at_rest = True
         self._noops = np.zeros(num_envs, np.int32)
         self._watch = Watch(f"environments of {game}")
 
@@ -213,7 +276,9 @@ class Atari:
         """
         options = None if which is None else {"reset_mask": which}
         with self._watch:
+            self._at_rest = False
             observations, info = self._envs.reset(seed=seeds, options=options)
+            self._at_rest = True
         idled = info["episode_frame_number"]
         self._noops = idled if which is None else np.where(which, idled, self._noops)
         return observations
@@ -261,6 +326,7 @@ class Atari:
         """
         check_actions(self.game, actions)
         with self._watch:
+            self._at_rest = False
             self._envs.send(actions)
 
     def recv(
@@ -273,6 +339,7 @@ class Atari:
         """
         with self._watch:
             observations, rewards, terminated, truncated, info = self._envs.recv()
+            self._at_rest = True
         return observations, rewards, terminated | truncated, info["lives"]
 
     def step(
@@ -283,5 +350,8 @@ class Atari:
         return self.recv()
 
     def close(self) -> None:
-        """Stop the native threads."""
-        self._envs.close()
+        """Let the next that is made like this one have its environments; nothing else may be asked of this one."""
+        if self._at_rest:
+            _idle.put(self._made_as, self._envs)
+        else:
+            self._envs.close()

@@ -23,7 +23,7 @@ from distill.hours.experience import Experience, Interleaving, Source, room_for_
 from distill.hours.recording import divide_cores
 from distill.networks import DQN
 from distill.player import Player
-from distill.randomness import generator, seed_torch
+from distill.randomness import generator
 from distill.replay import Block, Minibatch, Transitions
 from distill.rollout import Rules
 from distill.schedule import Schedule
@@ -309,7 +309,7 @@ class ReplayDataModule(L.LightningDataModule):
                 continue
             # For networks that draw, as one with dropout does.
             seed = generator(self.seed, "torch", self._rank, hour, block).integers(2**63)
-            seed_torch(int(seed), self._fit_trainer.strategy.root_device)
+            _seed_torch(int(seed), self._fit_trainer.strategy.root_device)
             if self.teachers:
                 drawn = {game: memories[game].minibatch(rngs[game], count) for game, count in rows.items()}
                 yield Block(drawn, games, self.batch_size)
@@ -421,3 +421,10 @@ class _Hour(IterableDataset[Learned]):
         trainer = self.data._fit_trainer
         learned_blocks = trainer.fit_loop.epoch_loop.batch_progress.current.ready
         yield from self.data.hour(trainer.current_epoch, learned_blocks)
+
+
+def _seed_torch(seed: int, device: torch.device) -> None:
+    """Seed PyTorch's generators of the CPU and of a device, without looking for devices of other kinds."""
+    torch.default_generator.manual_seed(seed)
+    if device.type != "cpu":
+        torch.get_device_module(device).manual_seed(seed)

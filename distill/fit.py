@@ -218,8 +218,8 @@ class DistillCLI(LightningCLI):
         except MisconfigurationException as error:  # a checkpoint of more hours than the run is to have
             fail(one_line(str(error)))
         except Exception as error:
-            if self.signals.asked is not None:  # another process has stopped already, and is missed
-                fail("interrupted", code=128 + self.signals.asked)
+            if self.signals.asked is not None:  # what was cut off by it, here or in another process, says less
+                fail(f"interrupted{self.resuming()}", code=128 + self.signals.asked)
             if not isinstance(error, OSError) or error.errno not in FILES_FAIL:
                 raise
             fail(f"{error}{self.resuming(', when files can be written there')}", code=1, everywhere=True)

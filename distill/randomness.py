@@ -7,7 +7,6 @@ A run that was killed and resumed draws what it would have drawn, because hour 7
 import zlib
 
 import numpy as np
-import torch
 
 
 def generator(seed: int, purpose: str, *counters: int | str) -> np.random.Generator:
@@ -24,15 +23,3 @@ def generator(seed: int, purpose: str, *counters: int | str) -> np.random.Genera
     words = [zlib.crc32(part.encode()) if isinstance(part, str) else part for part in (purpose, *counters)]
     # Their number comes first: a seed sequence takes trailing zeros for nothing.
     return np.random.Generator(np.random.Philox(np.random.SeedSequence([len(words), seed, *words])))
-
-
-def seed_torch(seed: int, device: torch.device) -> None:
-    """Seed PyTorch's generators of the CPU and of a device, without looking for devices of other kinds.
-
-    Args:
-        seed: 0 to 2^63 - 1.
-        device: Where a run learns.
-    """
-    torch.default_generator.manual_seed(seed)
-    if device.type != "cpu":
-        torch.get_device_module(device).manual_seed(seed)

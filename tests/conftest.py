@@ -114,13 +114,13 @@ def small(tmp_path) -> dict:
     """The data module's arguments for an hour of seconds."""
     return {
         "store": str(tmp_path / "hours"),
-        "hour_steps": 240,
+        "hour_steps": 120,
         "updates_per_hour": 8,
         "block_updates": 4,
         "batch_size": 8,
-        "num_envs": 4,
+        "num_envs": 2,
         "max_frames": 400,
-        "eval_episodes": 2,
+        "eval_episodes": 1,
     }
 
 

@@ -31,20 +31,24 @@ def but_for_its_hours(path: Path) -> str:
     return json.dumps(content, sort_keys=True)
 
 
-README = (ROOT / "README.md").read_text()
-RUN_THERE = {but_for_its_hours(path) for path in COMPLETE if f"distill fit --config {path.relative_to(ROOT)}" in README}
-"""By the tests of the README's commands, shrunken as here."""
-DIFFERENT = {what: path for path in reversed(COMPLETE) if (what := but_for_its_hours(path)) not in RUN_THERE}
+DIFFERENT = {but_for_its_hours(path): path for path in reversed(COMPLETE)}
 """One of those that differ in their hours only, which conf/debug.yaml replaces."""
 
 
-@pytest.mark.parametrize("path", DIFFERENT.values(), ids=lambda path: str(path.relative_to(CONF)))
+def slow_where_it_is_long(path: Path):
+    """Mark a config of ten games."""
+    return pytest.param(path, marks=[pytest.mark.slow] if "multi10" in path.read_text() else [])
+
+
+@pytest.mark.parametrize(
+    "path", [*map(slow_where_it_is_long, DIFFERENT.values())], ids=lambda path: str(path.relative_to(CONF))
+)
 def test_a_complete_config_runs_shrunken(path, workdir, stand_ins):
     """A complete config, given conf/debug.yaml, runs to its table and leaves its network.
 
     Small untrained teachers take the place of several.
     """
-    shrunken = ["--config", "conf/debug.yaml", "--data.max_frames=400", "--data.eval_episodes=2"]
+    shrunken = ["--config", "conf/debug.yaml", "--trainer.check_val_every_n_epoch=2"]
     main(["fit", "--config", str(path), *shrunken, "--run_dir", "run", *stand_ins(path)])
     assert list((workdir / "run").glob("*.safetensors"))
 

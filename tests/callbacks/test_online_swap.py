@@ -124,13 +124,13 @@ def test_labels_change_from_the_next_hour_on(whole, small, former, labelled):
     The labels are those of the observations that are drawn, from an hour's first step on.
     """
     memory = whole(small, former).data.experiences["pong"].memory
-    assert len(memory) == 240 * len(labelled)
+    assert len(memory) == 120 * len(labelled)
     for place, hour in enumerate(labelled):
         torch.manual_seed(hour)
         network = rounded(build("net3", num_actions=6))
         begin = memory._oldest + 60 * place
-        times = torch.arange(begin, begin + 60).repeat_interleave(4).numpy()
-        envs = torch.arange(4).repeat(60).numpy()
+        times = torch.arange(begin, begin + 60).repeat_interleave(2).numpy()
+        envs = torch.arange(2).repeat(60).numpy()
         labels = torch.from_numpy(memory._kept["labels"][times, envs])
         torch.testing.assert_close(network(memory._observations(times, envs)), labels, atol=1e-4, rtol=1e-4)
 

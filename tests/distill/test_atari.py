@@ -82,6 +82,33 @@ def test_an_episode_depends_on_seed_and_actions_alone(game):
     assert episode(used, 0, 5, actions[::-1]) != expected
 
 
+def test_closed_environments_are_used_again(monkeypatch):
+    """What is made like one that was closed in the midst of a game is not made anew, and plays what a new one does."""
+    actions = random_actions(Atari("freeway", 1), 80)[:, 0]
+    used = Atari("freeway", 2, max_frames=400)
+    used.restart(np.array([1, 2]))
+    expected = episode(used, 0, 5, actions)
+    used.step(np.array([1, 2]))
+    used.close()
+    monkeypatch.delattr("ale_py.AtariVectorEnv")
+    again = Atari("freeway", 2, max_frames=400)
+    again.restart(np.array([3, 4]))
+    assert episode(again, 1, 5, actions) == expected
+    with pytest.raises(AttributeError):
+        Atari("freeway", 2, max_frames=404)
+
+
+def test_environments_in_the_midst_of_a_step_are_not_used_again(monkeypatch):
+    """Whoever stops between `send` and `recv` leaves nothing behind that another might wait for."""
+    stopped = Atari("freeway", 1, max_frames=396)
+    stopped.restart(np.array([1]))
+    stopped.send(np.array([1]))
+    stopped.close()
+    monkeypatch.delattr("ale_py.AtariVectorEnv")
+    with pytest.raises(AttributeError):
+        Atari("freeway", 1, max_frames=396)
+
+
 def test_restart_leaves_the_others_alone():
     """Environments that are not restarted show what they showed and go on as if nothing had happened."""
     seen = []

@@ -24,7 +24,14 @@ from distill.scores import compare
 from distill.weights import load_network
 
 ROOT = str(Path(__file__).parents[2])
-SMALL = ["--config", "conf/compress.yaml", "--config", "conf/debug.yaml", "--model.network", "net3"]
+SMALL = [
+    "--config",
+    "conf/compress.yaml",
+    "--config",
+    "conf/debug.yaml",
+    "--model.network=net3",
+    "--trainer.max_epochs=1",
+]
 
 
 @pytest.fixture
@@ -50,7 +57,7 @@ def test_a_run_leaves_its_folder(fit, workdir, capsys):
     fit()
     assert capsys.readouterr().out.count("run: runs/compress/0") == 2
     folder = workdir / "runs" / "compress" / "0"
-    assert yaml.safe_load((folder / "config.yaml").read_text())["data"]["init_args"]["hour_steps"] == 480
+    assert yaml.safe_load((folder / "config.yaml").read_text())["data"]["init_args"]["hour_steps"] == 240
     assert (folder / "checkpoints" / "last.ckpt").is_file()
     with (folder / "metrics.csv").open() as file:
         columns = set(csv.DictReader(file).fieldnames)
@@ -167,7 +174,7 @@ def test_a_run_that_goes_on_needs_no_more_what_it_began_with(fit, workdir):
 def test_a_student_that_nobody_scored_is_scored_at_the_end(fit, workdir):
     """Without evaluations in between there is still a student, and its score."""
     fit("--run_dir", "run", "--trainer.limit_val_batches", "0")
-    assert json.loads((workdir / "run" / "scores.json").read_text())["student"]["episodes"] == 2
+    assert json.loads((workdir / "run" / "scores.json").read_text())["student"]["episodes"] == 1
     assert (workdir / "run" / "student.safetensors").is_file()
 
 
@@ -286,9 +293,9 @@ def test_first_words_are_those_of_the_parser(name, capsys):
 def test_a_config_goes_by_its_name(tmp_path, monkeypatch, capsys):
     """Where there is no such file, a name means the config that comes along; where there is one, the file."""
     monkeypatch.chdir(tmp_path)
-    assert resolved(capsys, "--config=compress", "-c", "debug")["data"]["init_args"]["hour_steps"] == 480
-    (tmp_path / "debug").write_text("data: {init_args: {hour_steps: 240}}")
-    assert resolved(capsys, "--config", "compress", "--config=debug")["data"]["init_args"]["hour_steps"] == 240
+    assert resolved(capsys, "--config=compress", "-c", "debug")["data"]["init_args"]["hour_steps"] == 240
+    (tmp_path / "debug").write_text("data: {init_args: {hour_steps: 120}}")
+    assert resolved(capsys, "--config", "compress", "--config=debug")["data"]["init_args"]["hour_steps"] == 120
 
 
 def test_games_without_teachers_stay_so_in_the_config(workdir, capsys):
@@ -380,7 +387,7 @@ def test_a_full_disk_stops_the_run_where_it_can_go_on(fit, workdir, monkeypatch,
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(SystemExit) as stop:
-        fit("--run_dir", "mine", "--data.overlap", "false")
+        fit("--run_dir", "mine", "--data.overlap", "false", "--trainer.max_epochs=2")
     assert stop.value.code == 1
     (message,) = capsys.readouterr().err.splitlines()[-1:]
     end = "resume with --resume mine, when files can be written there"
@@ -395,7 +402,7 @@ def test_a_full_disk_stops_the_run_where_it_can_go_on(fit, workdir, monkeypatch,
 def test_two_processes_end_as_one_run(workdir, make_teacher):
     """Two processes on the CPU share one folder, split the evaluation's episodes and leave one student."""
     args = [*SMALL, "--data.teacher", make_teacher("pong"), "--trainer.accelerator", "cpu"]
-    args += ["--trainer.devices", "2", "--trainer.strategy", "ddp"]
+    args += ["--trainer.devices", "2", "--trainer.strategy", "ddp", "--data.eval_episodes=2"]
     command = [sys.executable, "-m", "distill", "fit", *args]
     done = subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -58,7 +58,7 @@ def test_each_hour_is_one_refill_and_its_updates(make_teacher, small):
     assert refills == [(0, 0), (1, 8), (2, 16)]
     assert updates == [8] * 24
     assert trainer.global_step == 24
-    assert memory_of(data)._written * 4 == 3 * 240
+    assert memory_of(data)._written * 2 == 3 * 120
 
 
 def test_a_learning_teacher_refills_often_and_warms_up_once(small):
@@ -68,27 +68,27 @@ def test_a_learning_teacher_refills_often_and_warms_up_once(small):
     refills = []
     data.on_play.append(lambda done, steps: refills.append(steps) if done == steps else None)
     fit(module, data)
-    assert refills == [120 + 40, 120, 120, 120]
-    assert memory_of(data)._written * 4 == 2 * 240 + 40
+    assert refills == [60 + 40, 60, 60, 60]
+    assert memory_of(data)._written * 2 == 2 * 120 + 40
 
 
 def test_the_memory_is_the_last_hours(make_teacher, small):
     """The memory never holds more than `memory_hours`."""
     _, data, _ = student(make_teacher, small, memory_hours=1.5)
-    assert len(memory_of(data)) == 360
+    assert len(memory_of(data)) == 180
 
 
 def test_the_memory_is_no_larger_than_the_run(make_teacher, small):
     """There is room for the hours that a run sees, of each game, not for all that it might remember."""
     _, data, _ = student(make_teacher, small, memory_hours=10)
-    assert memory_of(data).length == 2 * 240 // 4
+    assert memory_of(data).length == 2 * 120 // 2
 
 
 def test_an_episode_goes_on_from_hour_to_hour(make_teacher, small):
     """No episode is cut at an hour's end: only the first step of the run begins one while none has ended."""
     _, data, _ = student(make_teacher, {**small, "max_frames": 100_000})
     kept = memory_of(data)._kept
-    written = 2 * 240 // 4
+    written = 2 * 120 // 2
     assert not kept["ended"][:written].any()
     assert kept["first"][:written].any(axis=1).nonzero()[0].tolist() == [0]
 
@@ -174,9 +174,9 @@ def count_steps(monkeypatch):
 def test_a_second_run_in_the_same_store_plays_nothing(make_teacher, small, count_steps):
     """Another student of the same teacher finds its hours and takes no step in any environment."""
     first, _, _ = student(make_teacher, small)
-    assert sum(count_steps) == 480
+    assert sum(count_steps) == 240
     again, _, _ = student(make_teacher, small)
-    assert sum(count_steps) == 480
+    assert sum(count_steps) == 240
     assert torch.equal(first.network.conv1.weight, again.network.conv1.weight)
 
 
@@ -189,7 +189,7 @@ def test_overlap_changes_nothing_but_the_time(make_teacher, small, tmp_path, cou
         for overlap in (True, False)
     ]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
-    assert sum(count_steps) == 2 * 480
+    assert sum(count_steps) == 2 * 240
 
 
 def test_a_student_that_acts_goes_on_with_the_same_bits(make_teacher, small, tmp_path):
@@ -239,7 +239,7 @@ def test_the_threads_are_given_back(make_teacher, small, monkeypatch, fails):
 
 def test_validation_scores_the_students_own_play(make_teacher, small):
     """`validate` plays the asked number of episodes with the student and logs their mean."""
-    module, data, _ = student(make_teacher, small)
+    module, data, _ = student(make_teacher, {**small, "eval_episodes": 2})
     trainer = fit(module, data, hours=1, limit_val_batches=1.0)
     assert module.summaries["pong"].episodes == 2
     assert trainer.callback_metrics["val/score"].item() == pytest.approx(module.summaries["pong"].mean)
@@ -267,7 +267,7 @@ def test_what_a_run_goes_on_from_is_not_evicted(make_teacher, small, tmp_path, m
         ({"game": "pongg"}, "choose one of .*pong"),
         ({"teacher": "nowhere"}, "neither a file nor a shipped teacher"),
         ({"hour_steps": 0}, "hour_steps is 0"),
-        ({"hour_steps": 242}, "multiple of"),
+        ({"hour_steps": 121}, "multiple of"),
         ({"updates_per_hour": 7}, "multiple of"),
         ({"memory_hours": 0}, "above 0"),
         ({"memory_hours": math.inf}, "above 0, and finite"),

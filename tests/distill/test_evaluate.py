@@ -87,7 +87,7 @@ def test_each_start_is_played_once(teachers, starts, tmp_path, capsys):
 def test_starts_are_used_round_and_round(teachers, starts, monkeypatch):
     """More episodes than starts begin again at the first; how many are handed over together changes nothing."""
     policy = frozen_policy(load_network(teachers["breakout"])[0])
-    rules = Episodes("breakout", tuple(range(7)), 0, epsilon=0.0, max_frames=600, starts=Starts.load(starts))
+    rules = Episodes("breakout", tuple(range(7)), 0, epsilon=0.0, max_frames=400, starts=Starts.load(starts))
     found = play_episodes(policy, rules)
     assert found.fingerprints[:2].tolist() == found.fingerprints[5:].tolist()
     assert len(set(found.fingerprints.tolist())) == 5
@@ -157,7 +157,7 @@ def test_a_pickle_that_would_run_code_is_refused(tmp_path, capsys):
 
 def test_few_different_games_are_warned_of(teachers, capsys):
     """Greedy play without sticky actions warns, and says how many episodes were distinct; sticky actions differ."""
-    args = ["evaluate", teachers["breakout"], "--max_frames", "40", "--episodes", "40", "--epsilon", "0"]
+    args = ["evaluate", teachers["breakout"], "--max_frames", "40", "--episodes", "2", "--epsilon", "0"]
     main(args)
     assert "at most about 30 different games" in capsys.readouterr().err
     main([*args, "--sticky", "0.5"])

@@ -163,7 +163,7 @@ def test_a_multi_dqn_plays_its_games_in_turn(small):
     """Without teachers one network plays all games, a piece of an hour each in turn, into a memory for each."""
     data = ReplayDataModule({"freeway": None, "pong": None}, **{**small, "refills_per_hour": 2, "warmup_steps": 40})
     fit(TeacherModule(["freeway", "pong"], network="multi3", target_updates=4), data)
-    assert {game: len(of.memory) for game, of in data.experiences.items()} == {"freeway": 280, "pong": 280}
+    assert {game: len(of.memory) for game, of in data.experiences.items()} == {"freeway": 160, "pong": 160}
 
 
 def test_one_game_of_a_file_is_the_network_for_that_game(tmp_path):
@@ -254,7 +254,7 @@ def test_a_run_scores_each_game(workdir, two, capsys):
     assert scores["parameters"] == count_parameters(build("multi3", num_actions={"freeway": 3, "pong": 6}))
     for game in two:
         found = scores["games"][game]
-        assert found["student"]["episodes"] == found["teacher"]["episodes"] == 2
+        assert found["student"]["episodes"] == found["teacher"]["episodes"] == 1
         network, header = load_network("run/student.safetensors", game)
         assert (network.num_actions, header["game"]) == (num_actions(game), game)
         # It was taught to choose as its teacher does, not what that values actions at; as a teacher it is a policy.

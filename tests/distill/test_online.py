@@ -15,6 +15,7 @@ OVERLAY = ["--teacher.config", "conf/debug.yaml", "--student.config", "conf/debu
 SHORT = ["--config", "conf/online.yaml", *OVERLAY, "--run_dir", "pair"]
 
 
+@pytest.mark.slow
 def test_without_its_teacher_no_student_goes_on(workdir, capsys):
     """Where the teacher's run fails, its reason is the last line, and a student that has begun never ends its run."""
     with pytest.raises(SystemExit) as stop:

@@ -7,7 +7,7 @@ import yaml
 from distill import precision
 from distill.cli import main
 
-SHRUNKEN = ["fit", "--config", "compress", "--config", "debug", "--run_dir", "run"]
+SHRUNKEN = ["fit", "--config", "compress", "--config", "debug", "--run_dir", "run", "--trainer.max_epochs=1"]
 
 
 @pytest.fixture(params=[True, False])

@@ -20,6 +20,7 @@ def shrunken(monkeypatch) -> None:
     monkeypatch.setattr(turns, "LATEST_SECONDS", float("inf"))
 
 
+@pytest.mark.slow
 def test_it_measures_this_machine(workdir, make_teacher, monkeypatch, capsys, shrunken):
     """The command prints a table and writes the figures, with one round each ratio being that of the rates it names."""
     main(["bench", "--teacher", make_teacher("pong", "dqn"), "--json", "figures.json"])

@@ -34,14 +34,14 @@ def test_each_phase_says_how_far_it_is(said):
     ]
     for line in lines[:-1]:
         assert re.match(rf"\w+ +{NUMBERS} · .*\d:\d\d elapsed$", line)
-    assert any(re.match(rf"play  {NUMBERS} · 480/480 steps", line) for line in lines)
+    assert any(re.match(rf"play  {NUMBERS} · 240/240 steps", line) for line in lines)
     assert any(re.match(rf"learn {NUMBERS} · agreement \S+% · loss \S+ · \d+ updates/s", line) for line in lines)
     scoring = [line for line in lines if line.startswith("score")]
-    assert re.match(rf"score {NUMBERS} · 8 frames, \S+ so far · agreement", scoring[1])
-    assert any(re.match(rf"score {NUMBERS} · 2/2 episodes, mean \S+ · agreement", line) for line in scoring)
-    assert any(re.match(rf"score {NUMBERS} · teacher \d/2 episodes, mean ", line) for line in scoring)
+    assert re.match(rf"score {NUMBERS} · 4 frames, \S+ so far · agreement", scoring[1])
+    assert any(re.match(rf"score {NUMBERS} · 1/1 episodes, mean \S+ · agreement", line) for line in scoring)
+    assert any(re.match(rf"score {NUMBERS} · teacher \d/1 episodes, mean ", line) for line in scoring)
     assert re.match(r"done  hour 2.00/2 · took \d:\d\d · agreement", lines[-1])
-    assert re.search(r"0:00 left · .* teacher 2/2 episodes|0:00 left · teacher 2/2 episodes", scoring[-1])
+    assert re.search(r"0:00 left · .* teacher 1/1 episodes|0:00 left · teacher 1/1 episodes", scoring[-1])
 
 
 def test_hours_of_a_store_are_not_played(said):
@@ -53,9 +53,9 @@ def test_hours_of_a_store_are_not_played(said):
 
 def test_a_learning_teacher_shows_its_warm_up(said):
     """The steps before the first update are counted, which may be minutes."""
-    own = ["--model", "distill.teacher.TeacherModule", "--data.teacher=null", "--data.warmup_steps=600"]
+    own = ["--model", "distill.teacher.TeacherModule", "--data.teacher=null", "--data.warmup_steps=200"]
     lines = said(*own, "--data.refills_per_hour=2", "--model.score_every_hours=2").splitlines()
-    assert any(re.match(rf"play  {NUMBERS} · 600/840 steps", line) for line in lines)
+    assert any(re.match(rf"play  {NUMBERS} · 200/320 steps", line) for line in lines)
     assert lines[-1].startswith("done")
 
 

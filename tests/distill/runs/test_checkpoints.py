@@ -50,8 +50,8 @@ def learn(tmp_path, small, make_teacher):
             **small,
             "updates_per_hour": 4 * BLOCKS,
             "store": str(tmp_path / "hours"),
-            "hour_steps": 120,
-            "num_envs": 2,
+            "hour_steps": 60,
+            "num_envs": 1,
             "memory_hours": 1.5,
             "max_frames": 200,
             "eval_episodes": 1,
@@ -76,7 +76,15 @@ def learn(tmp_path, small, make_teacher):
     return run
 
 
-@pytest.mark.parametrize("what", ["one of students", "several students", "one teacher", "several teachers"])
+@pytest.mark.parametrize(
+    "what",
+    [
+        "one of students",
+        pytest.param("several students", marks=pytest.mark.slow),
+        "one teacher",
+        pytest.param("several teachers", marks=pytest.mark.slow),
+    ],
+)
 def test_stopped_anywhere_it_goes_on_with_the_same_bits(learn, what):
     """Asked to stop in the second block, while scoring, and in another hour's third, it ends as if it never was."""
     whole = learn("whole", what)
@@ -108,13 +116,13 @@ class Ending(L.Callback):
             trainer.should_stop = True
 
 
-def test_an_hour_is_never_cut_short(learn):
+@pytest.mark.parametrize("what", ["one of students", pytest.param("one teacher", marks=pytest.mark.slow)])
+def test_an_hour_is_never_cut_short(learn, what):
     """A run that is to end within an hour learns and scores that hour first; going on, it ends as if it never was."""
-    for what in ("one of students", "one teacher"):
-        whole = learn(f"whole {what}", what)
-        ended = learn(f"parts {what}", what, [Ending()])
-        assert ended.scored_updates == ended.trainer.global_step == 2 * 4 * BLOCKS
-        assert same_weights(whole, learn(f"parts {what}", what))
+    whole = learn("whole", what)
+    ended = learn("parts", what, [Ending()])
+    assert ended.scored_updates == ended.trainer.global_step == 2 * 4 * BLOCKS
+    assert same_weights(whole, learn("parts", what))
 
 
 def test_weights_that_are_no_numbers_spare_the_checkpoint(make_teacher, small, tmp_path):

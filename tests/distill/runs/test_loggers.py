@@ -20,8 +20,7 @@ from distill.scores import flat_scores
 CONF = Path(__file__).parents[3] / "conf"
 WANDB = ["--config", "conf/logger/wandb.yaml"]
 SHORT = [
-    *("--config", "conf/debug.yaml", "--data.hour_steps=240", "--data.updates_per_hour=8", "--data.max_frames=400"),
-    *("--data.eval_episodes=2", "--model.network=net3"),
+    *("--config", "conf/debug.yaml", "--data.updates_per_hour=8", "--data.eval_episodes=2", "--model.network=net3"),
 ]
 
 
