@@ -8,14 +8,14 @@ import torch
 from torchmetrics import MeanMetric
 
 from distill import checks, protocol
+from distill.atari.replayed import ReplayedAtari
+from distill.atari.starts import Starts
 from distill.data import ReplayDataModule
 from distill.engine import frozen_policy
-from distill.evaluation import Episodes, score_episodes
-from distill.guest import Guest
-from distill.handover import HandedOver
+from distill.evaluation import EvalConfig, score_episodes
+from distill.module import PolicyModule
 from distill.networks import DQN
-from distill.player import Player
-from distill.starts import Starts
+from distill.weights.callables import CallableNetwork
 
 
 class HumanStartEvaluation(L.Callback):
@@ -49,13 +49,13 @@ class HumanStartEvaluation(L.Callback):
         self.every_hours = every_hours
         self.epsilon = epsilon
         self.max_frames = max_frames
-        self._teacher: tuple[DQN | Guest, float] | None = None  # and its score
+        self._teacher: tuple[DQN | CallableNetwork, float] | None = None  # and its score
         self._unscored = False
 
-    def check_run(self, model: Player) -> None:
+    def check_run(self, model: PolicyModule) -> None:
         """Refuse starts of another game, or that lead elsewhere; the command line asks before the run begins."""
         self.starts.check_game(*model.games)
-        with closing(HandedOver(self.starts, range(len(self.starts.starts)), max_frames=self.max_frames)) as games:
+        with closing(ReplayedAtari(self.starts, range(len(self.starts.starts)), max_frames=self.max_frames)) as games:
             games.rebuild(np.zeros(games.num_envs, np.int64), [np.zeros(0, np.int64)] * games.num_envs)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -74,7 +74,7 @@ class HumanStartEvaluation(L.Callback):
                 logger.log_metrics(found, step=trainer.global_step)
 
     def _measure(self, trainer: L.Trainer, pl_module: L.LightningModule) -> dict[str, float]:
-        assert isinstance(pl_module, Player)
+        assert isinstance(pl_module, PolicyModule)
         game = self.starts.game
         score = self.score(pl_module.network.for_game(game), trainer, pl_module.device)
         found = {pl_module.metric("val", game, "human_start_score"): score}
@@ -88,10 +88,10 @@ class HumanStartEvaluation(L.Callback):
             found[pl_module.metric("val", game, "human_start_ratio")] = ratio
         return found
 
-    def score(self, network: DQN | Guest, trainer: L.Trainer, device: torch.device) -> float:
+    def score(self, network: DQN | CallableNetwork, trainer: L.Trainer, device: torch.device) -> float:
         """Play from this rank's share of the starts; give the mean score of all ranks' episodes."""
         numbers = tuple(range(trainer.global_rank, len(self.starts.starts), trainer.world_size))
-        rules = Episodes(self.starts.game, numbers, ReplayDataModule.of(trainer).seed, self.epsilon, self.max_frames)
+        rules = EvalConfig(self.starts.game, numbers, ReplayDataModule.of(trainer).seed, self.epsilon, self.max_frames)
         mean = MeanMetric().to(device)
         if numbers:
             played = score_episodes(frozen_policy(network), rules._replace(starts=self.starts))

@@ -8,10 +8,10 @@ from typing import Any, Literal
 import lightning as L
 
 from distill import checks
-from distill.best import FOLDER, Entry, Index, read_index, read_network
-from distill.console.mistakes import fail
 from distill.data import ReplayDataModule
-from distill.player import Player
+from distill.errors import DistillError
+from distill.module import PolicyModule
+from distill.weights.best import FOLDER, Entry, Index, read_index, read_network
 
 
 class OnlineSwap(L.Callback):
@@ -47,10 +47,10 @@ class OnlineSwap(L.Callback):
         """From which hour of the student's the network of which hour of the teacher's labels."""
         self._clock = 0
 
-    def check_run(self, model: Player) -> None:
+    def check_run(self, model: PolicyModule) -> None:
         """Refuse a student of several games; the command line asks before the run begins."""
         if len(model.games) > 1:
-            raise ValueError(f"OnlineSwap follows one teacher; the student has {len(model.games)} games")
+            raise DistillError(f"OnlineSwap follows one teacher; the student has {len(model.games)} games")
 
     def state_dict(self) -> dict[str, Any]:
         """Keep who labelled when."""
@@ -66,7 +66,7 @@ class OnlineSwap(L.Callback):
         (game,) = data.games
         source = data.teacher_sources[game]
         if source is None or Path(source) != self.run:
-            fail(f"data.teacher is {source}; for OnlineSwap it must be teacher_run, {self.run}")
+            raise DistillError(f"data.teacher is {source}; for OnlineSwap it must be teacher_run, {self.run}")
         data.experiences[game].teachers_play.overlap = False
         index = self._read(trainer)
         for hour, teachers_hour in self.swaps[1:]:
@@ -100,7 +100,7 @@ class OnlineSwap(L.Callback):
         try:
             network = read_network(self.run, entry, data.games[0])
         except ValueError as error:
-            fail(str(error))
+            raise DistillError(str(error)) from error
         data.change_teacher(hour, network, self.run / FOLDER / entry.file, forget=self.former == "flush")
 
     def _wait_for(self, hours: int, trainer: L.Trainer) -> Index:
@@ -112,7 +112,7 @@ class OnlineSwap(L.Callback):
             if index.hours > seen:
                 seen, since = index.hours, time.monotonic()
             elif time.monotonic() - since > self.patience_minutes * 60:
-                fail(
+                raise DistillError(
                     f"{self.run} is at hour {index.hours} and has made no progress for {self.patience_minutes:g} "
                     "minutes; go on with its run, and then with this one",
                     code=1,
@@ -126,13 +126,15 @@ class OnlineSwap(L.Callback):
         try:
             index = read_index(self.run)
         except ValueError as error:
-            fail(str(error))
+            raise DistillError(str(error)) from error
         (game,) = ReplayDataModule.of(trainer).games
         if index is None:
-            fail(f"{self.run} holds no best networks any more")
+            raise DistillError(f"{self.run} holds no best networks any more")
         if index.game != game:
-            fail(f"{self.run} is a teacher of {index.game}, not {game}")
+            raise DistillError(f"{self.run} is a teacher of {index.game}, not {game}")
         if index.hours < self._clock:
-            fail(f"the clock of {self.run} went back from hour {self._clock} to {index.hours}; it is another run now")
+            raise DistillError(
+                f"the clock of {self.run} went back from hour {self._clock} to {index.hours}; it is another run now"
+            )
         self._clock = index.hours
         return index

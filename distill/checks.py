@@ -4,26 +4,28 @@ import math
 import os
 from collections.abc import Iterable
 
+from distill.errors import DistillError
+
 
 def at_least(low: float, **values: float) -> None:
     """Refuse what is below a bound."""
     for name, value in values.items():
         if not value >= low:
-            raise ValueError(f"{name} is {value}; it must be {low} or more")
+            raise DistillError(f"{name} is {value}; it must be {low} or more")
 
 
 def above_zero(hint: str = "", **values: float) -> None:
     """Refuse 0, what is below it, and what is infinite."""
     for name, value in values.items():
         if not 0 < value < math.inf:
-            raise ValueError(f"{name} is {value}; it must be above 0{', and finite' if value > 0 else ''}{hint}")
+            raise DistillError(f"{name} is {value}; it must be above 0{', and finite' if value > 0 else ''}{hint}")
 
 
 def between(low: float, high: float, **values: float) -> None:
     """Refuse what is outside two bounds."""
     for name, value in values.items():
         if not low <= value <= high:
-            raise ValueError(f"{name} is {value}; it must be between {low} and {high}")
+            raise DistillError(f"{name} is {value}; it must be between {low} and {high}")
 
 
 def one_of(choices: Iterable[str], **values: str) -> None:
@@ -31,19 +33,19 @@ def one_of(choices: Iterable[str], **values: str) -> None:
     choices = list(choices)
     for name, value in values.items():
         if value not in choices:
-            raise ValueError(f"{name} {value!r} is unknown; choose one of {', '.join(choices)}")
+            raise DistillError(f"{name} {value!r} is unknown; choose one of {', '.join(choices)}")
 
 
 def multiple(name: str, value: int, of: str, unit: int) -> None:
     """Refuse what is no multiple of a unit."""
     if value % unit:
-        raise ValueError(f"{name} is {value}; it must be a multiple of {of}, {unit}")
+        raise DistillError(f"{name} is {value}; it must be a multiple of {of}, {unit}")
 
 
 def output(name: str, written: str | os.PathLike[str] | None, *read: str | os.PathLike[str] | None) -> None:
     """Refuse to write over a folder, and over what is read."""
     if written and os.path.isdir(written):
-        raise ValueError(f"{name} is {written}, which is a folder; give a file")
+        raise DistillError(f"{name} is {written}, which is a folder; give a file")
     for path in read:
         if written and path and os.path.exists(written) and os.path.exists(path) and os.path.samefile(written, path):
-            raise ValueError(f"{name} is {written}, which is what is read; give another file")
+            raise DistillError(f"{name} is {written}, which is what is read; give another file")

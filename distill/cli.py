@@ -8,9 +8,10 @@ from typing import Any
 
 from distill.console import configs
 from distill.console.note import note
+from distill.errors import DistillError
 from distill.runs.process import rank
 
-GROUPS = {
+COMMAND_GROUPS = {
     "Learn": {
         "fit": "train a teacher, or distil one into a student",
         "online": "a teacher that learns, and its students beside it",
@@ -54,7 +55,7 @@ TRAINERS_WORDS = {"fit": WORDS, "validate": (*WORDS, "verbose")}
 def page() -> str:
     """Return the help that fits a screen."""
     lines = [PAGE]
-    for title, commands in GROUPS.items():
+    for title, commands in COMMAND_GROUPS.items():
         lines += [f"{title}:", *(f"  {name:15} {what}" for name, what in commands.items())]
     return "\n".join(lines)
 
@@ -70,11 +71,23 @@ def main(args: list[str] | None = None) -> None:
         print(page())
         sys.exit(0 if args else 2)
     try:
-        check(args)
-    except ValueError as error:
+        run(args)
+    except DistillError as error:
+        # What failed may have failed in one process alone; of a mistake, and of a signal, all of a run's know.
         if rank() == 0:
             print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        elif error.code == 1:
+            print(f"error: process {rank()}: {error}", file=sys.stderr)
+        sys.exit(error.code)
+
+
+def run(args: list[str]) -> None:
+    """Run a command, of what was typed.
+
+    Raises:
+        DistillError: for a mistake, for what failed, and for a signal.
+    """
+    check_words(args)
     # Seconds pass while PyTorch is imported, and Lightning, where it is needed.
     try:
         with note(f"distill {args[0]}: loading PyTorch ..."):
@@ -87,12 +100,12 @@ def main(args: list[str] | None = None) -> None:
     except KeyboardInterrupt:
         sys.exit(130)  # nothing has begun
     if args[0] in commands.COMMANDS:
-        commands.run(args[0], args[1:], rehearse)
+        commands.run_command(args[0], args[1:], check_fit_options)
     else:
-        fit.main(args)
+        fit.run_fit(args)
 
 
-def check(args: Sequence[str], prefix: str = "") -> None:
+def check_words(args: Sequence[str], prefix: str = "") -> None:
     """Refuse a command, an option's first word and a config that are not there.
 
     What is right so far goes to the command's parser, which knows the rest; but that takes seconds to make.
@@ -107,11 +120,11 @@ def check(args: Sequence[str], prefix: str = "") -> None:
     name, options = args[0], list(args[1:])
     if name.startswith("-"):
         return
-    known = [name for group in GROUPS.values() for name in group]
+    known = [name for group in COMMAND_GROUPS.values() for name in group]
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1)
         meant = f"; did you mean {near[0]}?" if near else ""
-        raise ValueError(f"there is no command {name}{meant}; commands are {', '.join(known)}")
+        raise DistillError(f"there is no command {name}{meant}; commands are {', '.join(known)}")
     words: Sequence[str] = TRAINERS_WORDS.get(name, ())
     if not words:
         from distill import commands
@@ -119,7 +132,7 @@ def check(args: Sequence[str], prefix: str = "") -> None:
         own, forwarded = commands.words_of(name)
         for one in forwarded:
             options, others = commands.divide(options, f"--{one}.")
-            check(["fit", *others], f"{one}.")
+            check_words(["fit", *others], f"{one}.")
         words = [*own, *forwarded]
     for option in options:
         word = option.removeprefix("--").partition("=")[0].partition(".")[0].rstrip("+")
@@ -129,14 +142,14 @@ def check(args: Sequence[str], prefix: str = "") -> None:
         if near:
             given = option.partition("=")[0]
             meant = f"--{prefix}{near[0]}{given.removeprefix('--' + word)}"
-            raise ValueError(f"there is no option --{prefix}{given.removeprefix('--')}; did you mean {meant}?")
+            raise DistillError(f"there is no option --{prefix}{given.removeprefix('--')}; did you mean {meant}?")
         if name not in TRAINERS_WORDS:
-            raise ValueError(f"there is no option {option}; options are {', '.join(f'--{one}' for one in words)}")
+            raise DistillError(f"there is no option {option}; options are {', '.join(f'--{one}' for one in words)}")
     configs.with_found(options)
 
 
-def rehearse(options: Sequence[str]) -> Mapping[str, Any]:
-    """See `distill.fit.rehearse`."""
+def check_fit_options(options: Sequence[str]) -> Mapping[str, Any]:
+    """See `distill.fit.check_options`."""
     from distill import fit
 
-    return fit.rehearse(options)
+    return fit.check_options(options)

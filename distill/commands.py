@@ -10,22 +10,23 @@ from typing import Any, get_args, get_origin
 import docstring_parser
 
 from distill.console import configs
-from distill.console.mistakes import Parser, fail, one_line
+from distill.console.mistakes import Parser, one_line
 from distill.console.quiet import quieten
-from distill.runs.process import Forwarded, Rehearse
+from distill.errors import DistillError
+from distill.runs.process import CheckOptions, Forwarded
 
 COMMANDS = {
-    "bench": "bench.measure",
-    "draw-starts": "human.make_starts",
-    "evaluate": "evaluate",
-    "export": "export",
-    "import-starts": "human.make_starts",
-    "import-teacher": "import_teacher",
-    "online": "online",
-    "record": "human.record",
-    "report": "paper.report",
-    "reproduce": "paper.reproduce",
-    "sweep": "sweep.run",
+    "bench": "tools.bench.measure",
+    "draw-starts": "tools.make_starts",
+    "evaluate": "tools.evaluate",
+    "export": "tools.export",
+    "import-starts": "tools.make_starts",
+    "import-teacher": "tools.import_teacher",
+    "online": "jobs.online",
+    "record": "tools.record",
+    "report": "report.command",
+    "reproduce": "jobs.reproduce",
+    "sweep": "jobs.sweep",
 }
 """Each command, and the module with its function; what the others need is not imported."""
 
@@ -43,7 +44,7 @@ def words_of(name: str) -> tuple[list[str], list[str]]:
     functions = {node.name: node.args for node in module.body if isinstance(node, ast.FunctionDef)}
     of = functions[name.replace("-", "_")]
     kinds = {one.arg: ast.unparse(one.annotation or ast.Constant(None)) for one in (*of.args, *of.kwonlyargs)}
-    own = [one for one, kind in kinds.items() if kind not in ("Forwarded", "Rehearse")]
+    own = [one for one, kind in kinds.items() if kind not in ("Forwarded", "CheckOptions")]
     return ["config", "help", "print_config", *own], [prefix_of(one) for one in kinds if kinds[one] == "Forwarded"]
 
 
@@ -52,7 +53,7 @@ def prefix_of(argument: str) -> str:
     return argument.removesuffix("_options")
 
 
-def run(name: str, args: list[str], rehearse: Rehearse) -> None:
+def run_command(name: str, args: list[str], check_options: CheckOptions) -> None:
     """Run a command; what it refuses is the user's mistake.
 
     Its first argument, where it has no default and no star before it, or a slash after it, stands without a name; all
@@ -62,13 +63,13 @@ def run(name: str, args: list[str], rehearse: Rehearse) -> None:
     Args:
         name: One of `COMMANDS`.
         args: The rest of the command line.
-        rehearse: For a command with an argument of this type.
+        check_options: For a command with an argument of this type.
     """
     quieten()
     try:
         function: Callable[..., Any] = getattr(import_module(f"distill.{COMMANDS[name]}"), name.replace("-", "_"))
     except KeyboardInterrupt:
-        fail("interrupted", code=130)
+        raise DistillError("interrupted", code=130) from None
     parameters = inspect.signature(function).parameters
     said = docstring_parser.parse(function.__doc__)
     helps = {parameter.arg_name: parameter.description for parameter in said.params}
@@ -87,7 +88,7 @@ def run(name: str, args: list[str], rehearse: Rehearse) -> None:
     forwarded = {}
     for one in others:
         args, forwarded[one] = divide(args, f"--{prefix_of(one)}.")
-    ours = {one: rehearse for one, parameter in parameters.items() if parameter.annotation == Rehearse}
+    ours = {one: check_options for one, parameter in parameters.items() if parameter.annotation == CheckOptions}
     parser.add_function_arguments(function, as_group=False, skip={*positional, *others, *ours})
     flags = {one for one, parameter in parameters.items() if parameter.annotation is bool}
     for action in parser._actions:
@@ -98,12 +99,14 @@ def run(name: str, args: list[str], rehearse: Rehearse) -> None:
         given.pop("config")
         alone = [given.pop(one) for one in positional]
         function(*alone, **given, **forwarded, **ours)
+    except DistillError:
+        raise
     except ValueError as error:
-        fail(one_line(str(error)))
+        raise DistillError(one_line(str(error))) from error
     except OSError as error:
-        fail(str(error), code=1)
+        raise DistillError(str(error), code=1) from error
     except KeyboardInterrupt:
-        fail("interrupted", code=130)
+        raise DistillError("interrupted", code=130) from None
 
 
 def divide(args: Sequence[str], prefix: str) -> tuple[list[str], list[str]]:

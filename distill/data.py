@@ -14,19 +14,20 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset
 
 from distill import checks, protocol
-from distill.atari import num_actions, usable_cores
-from distill.best import load_playing
-from distill.evaluation import Episodes, Summary
+from distill.atari.environments import num_actions, usable_cores
+from distill.errors import DistillError
+from distill.evaluation import EvalConfig, Summary
 from distill.files.store import Store
-from distill.guest import Guest, name_of
 from distill.hours.experience import Experience, Interleaving, Source, room_for_frames, sources_of, turns
-from distill.hours.recording import divide_cores
+from distill.hours.teacher_play import divide_cores
+from distill.module import PolicyModule
 from distill.networks import DQN
-from distill.player import Player
 from distill.randomness import generator
 from distill.replay import Block, Minibatch, Transitions
-from distill.rollout import Rules
+from distill.rollout import PlayConfig
 from distill.schedule import Schedule
+from distill.weights.best import load_playing
+from distill.weights.callables import CallableNetwork, name_of
 
 FORESEEN = 1_000
 """Refills ahead for which the store is asked; those after them count as not found."""
@@ -49,10 +50,10 @@ class ReplayDataModule(L.LightningDataModule):
         game: ALE name; or several, each with its teacher: `{pong: pong, qbert: my/qbert.safetensors}`, or null where
             the trained module plays itself.
         teacher: Of one game: a shipped teacher's name; a weight file, of this project or of a library that
-            `distill.foreign` knows; or the folder of a teacher's run that keeps its best networks, of which this is the
-            first. From Python also a module or function that maps uint8 observations `[N, 4, 84, 84]` to a number for
-            each legal action, see `distill.guest`: its value or, where the attribute `kind` is `policy`, its logit.
-            None lets the trained module play.
+            `distill.weights.foreign` knows; or the folder of a teacher's run that keeps its best networks, of which
+            this is the first. From Python also a module or function that maps uint8 observations `[N, 4, 84, 84]` to a
+            number for each legal action, see `distill.weights.callables`: its value or, where the attribute `kind` is
+            `policy`, its logit. None lets the trained module play.
         seed: The run's seed, 0 or more.
         hour_steps: Steps an hour over all environments; a multiple of `num_envs` times `refills_per_hour`.
         updates_per_hour: Updates an hour; a multiple of `block_updates`.
@@ -85,7 +86,7 @@ class ReplayDataModule(L.LightningDataModule):
             fast for the smallest student (70 s an hour, against 67) and faster for the full one (180 s, against 250).
 
     Raises:
-        ValueError: for a value out of its range, and as `distill.best.load_playing`.
+        ValueError: for a value out of its range, and as `distill.weights.best.load_playing`.
     """
 
     def __init__(
@@ -139,12 +140,14 @@ class ReplayDataModule(L.LightningDataModule):
             checks.above_zero(", or null for no limit", store_limit_gb=store_limit_gb)
         taught = any(source is not None for source in sources.values())
         if taught and (refills_per_hour, warmup_steps) != (1, 0):
-            raise ValueError(
+            raise DistillError(
                 f"refills_per_hour is {refills_per_hour} and warmup_steps is {warmup_steps}; with a teacher, whose "
                 "play does not depend on what is learned, they must be 1 and 0"
             )
         if not taught and min(self.beta.values) < 1:
-            raise ValueError("beta is below 1, but without a teacher there is nobody to take turns with; it must be 1")
+            raise DistillError(
+                "beta is below 1, but without a teacher there is nobody to take turns with; it must be 1"
+            )
         checks.multiple("hour_steps", hour_steps, "num_envs x refills_per_hour", num_envs * refills_per_hour)
         checks.multiple("updates_per_hour", updates_per_hour, "block_updates", block_updates)
         checks.multiple("blocks of an hour", updates_per_hour // block_updates, "refills_per_hour", refills_per_hour)
@@ -152,7 +155,7 @@ class ReplayDataModule(L.LightningDataModule):
         played = warmup_steps + hour_steps // refills_per_hour
         least, ahead = min(played, int(memory_hours * hour_steps)) // num_envs, 0 if taught else n_steps
         if least <= ahead:
-            raise ValueError(
+            raise DistillError(
                 f"the first refill leaves {least} steps of each environment in the memory; it must be above "
                 f"{ahead}, by warmup_steps, hour_steps or memory_hours"
             )
@@ -177,7 +180,7 @@ class ReplayDataModule(L.LightningDataModule):
             for game, source in sources.items()
         }
         actions = {game: num_actions(game) for game in sources}
-        self.teachers: dict[str, DQN | Guest] = {}
+        self.teachers: dict[str, DQN | CallableNetwork] = {}
         self.teacher_files: dict[str, Path | None] = {}
         self.teacher_kinds: dict[str, str] = {}
         """`values` or `policy`."""
@@ -208,10 +211,10 @@ class ReplayDataModule(L.LightningDataModule):
         return self.trainer
 
     @property
-    def _player(self) -> Player:
+    def _player(self) -> PolicyModule:
         """The module that is trained."""
         module = self._fit_trainer.lightning_module
-        assert isinstance(module, Player)
+        assert isinstance(module, PolicyModule)
         return module
 
     def setup(self, stage: str) -> None:
@@ -271,16 +274,16 @@ class ReplayDataModule(L.LightningDataModule):
         """Yield an hour's blocks; the memory is refilled as they are asked for."""
         return DataLoader(_Hour(self), batch_size=None)
 
-    def val_dataloader(self) -> DataLoader[Episodes]:
+    def val_dataloader(self) -> DataLoader[EvalConfig]:
         """Yield this rank's share of the evaluation's episodes."""
         numbers = range(self._rank, self.eval_episodes, self.trainer.world_size if self.trainer else 1)
         rules = [self.eval_rules(game, numbers) for game in self.games]
         return DataLoader(rules, batch_size=None)  # type: ignore[arg-type]  # a list will do, but is no `Dataset`
 
-    def eval_rules(self, game: str, numbers: range | None = None) -> Episodes:
+    def eval_rules(self, game: str, numbers: range | None = None) -> EvalConfig:
         """Say which episodes of a game are scored, and how."""
         which = tuple(range(self.eval_episodes) if numbers is None else numbers)
-        return Episodes(game, which, self.seed, self.eval_epsilon, self.max_frames)
+        return EvalConfig(game, which, self.seed, self.eval_epsilon, self.max_frames)
 
     def hour(self, hour: int, learned_blocks: int = 0) -> Iterator[Learned]:
         """Play and yield one hour.
@@ -392,8 +395,8 @@ class ReplayDataModule(L.LightningDataModule):
         steps = warmup_steps + self.hour_steps // self.refills_per_hour
         experience.remember(experience.own_play.steps(steps, self._tell))
 
-    def _rules(self, game: str) -> Rules:
-        return Rules(
+    def _rules(self, game: str) -> PlayConfig:
+        return PlayConfig(
             game, self.seed, self._rank, self.num_envs, self.hour_steps, self.epsilon, self.max_frames, self.beta
         )
 

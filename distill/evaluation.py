@@ -13,12 +13,13 @@ import numpy as np
 from jaxtyping import Bool, Float, Int64, UInt64
 
 from distill import protocol
-from distill.atari import Atari, num_actions, usable_cores
+from distill.atari.environments import Atari, num_actions, usable_cores
+from distill.atari.replayed import ReplayedAtari
+from distill.atari.starts import Starts
 from distill.engine import SessionPolicy
-from distill.handover import HandedOver
+from distill.errors import DistillError
 from distill.randomness import generator
-from distill.rollout import GROUP_ENVS, Games, Policy, Step, play
-from distill.starts import Starts
+from distill.rollout import GROUP_ENVS, Policy, Step, VectorEnv, play
 
 MAX_ENVS = 30
 """Environments that an evaluation from no-op starts steps together at most."""
@@ -28,7 +29,7 @@ PRIME = np.uint64(1_099_511_628_211)
 """Of the Fowler-Noll-Vo hash, which tells episodes apart."""
 
 
-class Episodes(NamedTuple):
+class EvalConfig(NamedTuple):
     """Which episodes to score, and by which rules."""
 
     game: str
@@ -69,7 +70,7 @@ class Played(NamedTuple):
 class Progress(NamedTuple):
     """How far episodes are while they are played: arrays in the order of their numbers, which change."""
 
-    episodes: Episodes
+    episodes: EvalConfig
     scores: Float[np.ndarray, " E"]
     steps: Int64[np.ndarray, " E"]
     """Since the hand-over where there was one."""
@@ -119,7 +120,7 @@ class Summary(NamedTuple):
 
 
 def play_episodes(
-    policy: Policy, episodes: Episodes, on_step: Callable[[Progress], None] = lambda progress: None
+    policy: Policy, episodes: EvalConfig, on_step: Callable[[Progress], None] = lambda progress: None
 ) -> Played:
     """Play episodes to their ends.
 
@@ -140,7 +141,7 @@ def play_episodes(
         with lock:
             on_step(progress)
 
-    def play_part(part: slice, make_games: Callable[[Episodes], Games]) -> Iterator[None]:
+    def play_part(part: slice, make_games: Callable[[EvalConfig], VectorEnv]) -> Iterator[None]:
         of = episodes._replace(numbers=numbers[part])
         views = [array[part] for array in (played.scores, played.fingerprints, progress.steps, progress.ended)]
         for _ in _play_together(policy, of, make_games, *views):
@@ -157,7 +158,7 @@ def play_episodes(
 
 
 def _play_in_groups(
-    policy: Policy, count: int, play_part: Callable[[slice, Callable[[Episodes], Games]], Iterator[None]]
+    policy: Policy, count: int, play_part: Callable[[slice, Callable[[EvalConfig], VectorEnv]], Iterator[None]]
 ) -> None:
     """Play episodes from no-op starts, in threads where the policy allows it: while some are answered, others step."""
     envs = min(count, MAX_ENVS)
@@ -184,8 +185,8 @@ def _play_in_groups(
 
 def _play_together(
     policy: Policy,
-    episodes: Episodes,
-    make_games: Callable[[Episodes], Games],
+    episodes: EvalConfig,
+    make_games: Callable[[EvalConfig], VectorEnv],
     scores: np.ndarray,
     fingerprints: np.ndarray,
     steps: np.ndarray,
@@ -205,7 +206,7 @@ def _play_together(
             yield
 
 
-def games_for(episodes: Episodes, max_envs: int = MAX_ENVS, num_threads: int = 0) -> Games:
+def games_for(episodes: EvalConfig, max_envs: int = MAX_ENVS, num_threads: int = 0) -> VectorEnv:
     """Make environments in which episodes can be played.
 
     Args:
@@ -222,13 +223,13 @@ def games_for(episodes: Episodes, max_envs: int = MAX_ENVS, num_threads: int = 0
         return Atari(game, envs, max_frames=max_frames, sticky=episodes.sticky, num_threads=num_threads)
     starts.check_game(game)
     if episodes.sticky:
-        raise ValueError(
+        raise DistillError(
             f"sticky is {episodes.sticky}; with recorded starts it must be 0, or their replay would lead elsewhere"
         )
-    return HandedOver(starts, [number % len(starts.starts) for number in numbers], max_frames=max_frames)
+    return ReplayedAtari(starts, [number % len(starts.starts) for number in numbers], max_frames=max_frames)
 
 
-def steps_of(policy: Policy, episodes: Episodes, games: Games) -> Iterator[Step]:
+def steps_of(policy: Policy, episodes: EvalConfig, games: VectorEnv) -> Iterator[Step]:
     """Play episodes step by step; a step's `episodes` are places in `episodes.numbers`."""
     numbers = episodes.numbers
 
@@ -241,7 +242,7 @@ def steps_of(policy: Policy, episodes: Episodes, games: Games) -> Iterator[Step]
 
 
 def score_episodes(
-    policy: Policy, episodes: Episodes, on_step: Callable[[Progress], None] = lambda progress: None
+    policy: Policy, episodes: EvalConfig, on_step: Callable[[Progress], None] = lambda progress: None
 ) -> Float[np.ndarray, " E"]:
     """Play episodes and return their scores; see `play_episodes`."""
     return play_episodes(policy, episodes, on_step).scores
@@ -255,7 +256,7 @@ def summarise(scores: Float[np.ndarray, " E"]) -> Summary:
     """
     scores = np.sort(np.asarray(scores, np.float64))
     if scores.size == 0:
-        raise ValueError("there are no scores to sum up")
+        raise DistillError("there are no scores to sum up")
     samples = generator(0, "bootstrap").choice(scores, size=(10_000, scores.size)).mean(axis=1)
     low, high = np.percentile(samples, [2.5, 97.5])
     quarter = scores.size // 4
@@ -271,7 +272,7 @@ def summarise(scores: Float[np.ndarray, " E"]) -> Summary:
     )
 
 
-def random_score(episodes: Episodes) -> float:
+def random_score(episodes: EvalConfig) -> float:
     """Return a random player's mean score: published where game and rules are those of Mnih et al., else played."""
     if episodes.are_published and episodes.starts is None and episodes.game in protocol.NOOP_SCORES:
         return protocol.NOOP_SCORES[episodes.game].random

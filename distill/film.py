@@ -10,12 +10,12 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
 
-from distill.atari import Cartridge, action_names, legal_actions
-from distill.evaluation import Episodes, games_for, steps_of
-from distill.protocol import FRAMES_PER_STEP, TEMPERATURE
+from distill.atari.environments import Cartridge, action_names, legal_actions
+from distill.errors import DistillError
+from distill.evaluation import EvalConfig, games_for, steps_of
+from distill.protocol import FRAMES_PER_SECOND, FRAMES_PER_STEP, TEMPERATURE
 from distill.rollout import Policy
 
-FRAMES_PER_SECOND = 60
 ZOOM = 3
 WIDTH = 160 * ZOOM
 HEAD = 56
@@ -25,7 +25,7 @@ ROW = 24
 ROWS = 9
 """Of bars in a column; more actions than that stand in two."""
 MARGIN = 12
-GAP = 8
+PANE_GAP = 8
 """Pixels between two panes."""
 BACK, INK, SOFT, BAR, TAKEN = (24, 27, 32), (235, 238, 242), (140, 148, 160), (86, 180, 233), (240, 136, 62)
 """Red, green and blue."""
@@ -62,7 +62,7 @@ class Shot(NamedTuple):
     """After the step."""
 
 
-def film(actors: Sequence[Actor], episodes: Episodes, path: Path) -> None:
+def film(actors: Sequence[Actor], episodes: EvalConfig, path: Path) -> None:
     """Write the first of some episodes as H.264, from where the policies begin to act.
 
     Each actor plays it for itself; they stand side by side, and whose episode ends first waits in its last frame. Under
@@ -76,7 +76,7 @@ def film(actors: Sequence[Actor], episodes: Episodes, path: Path) -> None:
     Raises:
         ValueError: with sticky actions, which are not seen from outside, and for another kind of file.
     """
-    check(episodes, path)
+    check_film(episodes, path)
     one = episodes._replace(numbers=episodes.numbers[:1])
     panes = [pane_of(actor, shots_of(actor, one), one.game) for actor in actors]
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -99,7 +99,7 @@ def write_video(pictures: Iterator[Picture], path: Path) -> None:
         file.mux(stream.encode())
 
 
-def shots_of(actor: Actor, one: Episodes) -> Iterator[Shot]:
+def shots_of(actor: Actor, one: EvalConfig) -> Iterator[Shot]:
     """Play an episode, then show it step by step.
 
     Args:
@@ -149,8 +149,8 @@ def side_by_side(panes: Sequence[Iterator[Picture]]) -> Iterator[Picture]:
                 shown[number] = picture
             elif number not in ended:
                 ended.add(number)
-                shown[number] = _ended(shown[number])
-        gap = np.full((len(shown[0]), GAP, 3), BACK, np.uint8)
+                shown[number] = _darkened(shown[number])
+        gap = np.full((len(shown[0]), PANE_GAP, 3), BACK, np.uint8)
         yield np.hstack([part for number in range(len(panes)) for part in (gap, shown[number])][1:])
 
 
@@ -179,7 +179,7 @@ def bars_of(probabilities: Float[np.ndarray, " A"], taken: int, names: Sequence[
     return picture
 
 
-def _ended(pane: Picture) -> Picture:
+def _darkened(pane: Picture) -> Picture:
     return _right(pane // 2, HEAD - 8, "ended", 0.5, INK)
 
 
@@ -200,9 +200,9 @@ def _right(picture: Picture, base: int, what: str, scale: float, color: tuple[in
     return _text(picture, WIDTH - MARGIN - width, base, what, scale, color)
 
 
-def check(episodes: Episodes, path: Path) -> None:
+def check_film(episodes: EvalConfig, path: Path) -> None:
     """Refuse what `film` would refuse, before anything is played."""
     if path.suffix != ".mp4":
-        raise ValueError(f"video {path} must end in .mp4")
+        raise DistillError(f"video {path} must end in .mp4")
     if episodes.sticky:
-        raise ValueError(f"sticky is {episodes.sticky}; a video needs 0, for it is made by playing again")
+        raise DistillError(f"sticky is {episodes.sticky}; a video needs 0, for it is made by playing again")

@@ -23,7 +23,6 @@ from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCL
 from lightning.pytorch.loggers import Logger
 
 from distill import precision
-from distill.best import Taken
 from distill.console.arguments import (
     configs_in,
     names_of,
@@ -31,24 +30,22 @@ from distill.console.arguments import (
     with_config_of_run,
     with_found_configs,
 )
-from distill.console.mistakes import Parser, allow_classes, check_keys, fail, one_line
+from distill.console.mistakes import Parser, allow_classes, check_keys, one_line
 from distill.console.preflight import check_checkpoint, check_trainer
-from distill.console.progress import HourBar, PlayScore
 from distill.console.quiet import quieten
 from distill.data import ReplayDataModule
-from distill.emulators import Dead
+from distill.errors import DistillError
 from distill.files.checkpoint import newest, read_checkpoint
 from distill.files.store import write_atomically
-from distill.graphs import NotRecordable
-from distill.hours.hour import Gone
-from distill.player import Diverged, Player
-from distill.report import ScoreTable, conclude, show
+from distill.module import Diverged, PolicyModule
 from distill.runs import loggers
 from distill.runs.checkpoints import Checkpoints, SealedFiles
-from distill.runs.folder import CONFIG, LAST, alone_in, claim, give_back, is_of, last_checkpoint
+from distill.runs.folder import CONFIG, RESUME_LAST, alone_in, claim, give_back, is_of, last_checkpoint
 from distill.runs.loggers import Metrics
 from distill.runs.process import rank
-from distill.runs.stopping import Signals, Stopped
+from distill.runs.progress import HourBar, PlayScore
+from distill.runs.results import ScoreTable, save_results, show_scores
+from distill.runs.signals import Signals, Stopped
 from distill.student import StudentModule
 from distill.teacher import TeacherModule
 
@@ -63,7 +60,7 @@ class FitParser(Parser, LightningArgumentParser):
     """Lightning's parser, whose mistakes come as one line."""
 
     options_of = (ReplayDataModule, StudentModule, TeacherModule, L.Trainer)
-    allowed_values = {"trainer.precision": precision.ALLOWED}  # noqa: RUF012
+    allowed_values = {"trainer.precision": precision.PRECISIONS}  # noqa: RUF012
 
 
 class DistillCLI(LightningCLI):
@@ -108,10 +105,10 @@ class DistillCLI(LightningCLI):
         try:
             self.config = parser.parse_args(args)
         except Exception as error:  # of OmegaConf and others, which the parser lets through
-            fail(one_line(str(error)))
+            raise DistillError(one_line(str(error))) from error
         seed = self.config[self.config.subcommand].seed_everything
         if not 0 <= seed < 2**32:
-            fail(f"seed_everything is {seed}; it must be between 0 and {2**32 - 1}")
+            raise DistillError(f"seed_everything is {seed}; it must be between 0 and {2**32 - 1}")
 
     def _parse_ckpt_path(self) -> None:
         # Lightning would let the checkpoint's hyperparameters override config and command line, without a word.
@@ -122,17 +119,19 @@ class DistillCLI(LightningCLI):
         config = self.config[self.subcommand]
         if config.resume is not None:
             if self.subcommand != "fit":
-                fail("resume is for fit; validate takes --ckpt_path")
-            config.run_dir, config.ckpt_path = config.resume, LAST
-        checkpoint, resuming = config.ckpt_path, config.ckpt_path == LAST
+                raise DistillError("resume is for fit; validate takes --ckpt_path")
+            config.run_dir, config.ckpt_path = config.resume, RESUME_LAST
+        checkpoint, resuming = config.ckpt_path, config.ckpt_path == RESUME_LAST
         try:
             if resuming:
                 if config.run_dir is None:
-                    fail(f"ckpt_path is {LAST}, of a run that is not named; give its folder as run_dir")
+                    raise DistillError(
+                        f"ckpt_path is {RESUME_LAST}, of a run that is not named; give its folder as run_dir"
+                    )
                 config.ckpt_path = last_checkpoint(Path(config.run_dir))
             elif checkpoint is not None:
                 if not Path(checkpoint).is_file():
-                    fail(f"ckpt_path {checkpoint} does not exist")
+                    raise DistillError(f"ckpt_path {checkpoint} does not exist")
                 read_checkpoint(Path(checkpoint))
                 resuming = config.run_dir is not None and is_of(Path(checkpoint), Path(config.run_dir))
             if config.trainer.precision is not None:
@@ -146,15 +145,23 @@ class DistillCLI(LightningCLI):
             if self.subcommand == "fit":
                 hours = config.trainer.max_epochs
                 if hours is not None and hours < 1 and hours != -1:
-                    fail(f"trainer.max_epochs is {hours}; it must be 1 simulated hour or more, or -1 for no end")
+                    raise DistillError(
+                        f"trainer.max_epochs is {hours}; it must be 1 simulated hour or more, or -1 for no end"
+                    )
                 if config.trainer.max_steps != -1:
-                    fail(f"trainer.max_steps is {config.trainer.max_steps}; it must be -1: max_epochs says the hours")
+                    raise DistillError(
+                        f"trainer.max_steps is {config.trainer.max_steps}; it must be -1: max_epochs says the hours"
+                    )
                 name = Path(config.config[0].relative).stem if config.get("config") else "fit"
                 self.run_dir = self.claim(name, config.run_dir, resuming=resuming)
             elif config.ckpt_path is None and config.model.init_args.get("pretrained") is None:
-                fail("validate scores a checkpoint; give it as --ckpt_path, or its weights as --model.pretrained")
+                raise DistillError(
+                    "validate scores a checkpoint; give it as --ckpt_path, or its weights as --model.pretrained"
+                )
+        except DistillError:
+            raise
         except (ValueError, OSError) as error:
-            fail(str(error))
+            raise DistillError(str(error)) from error
 
     def say(self, note: str | None) -> None:
         """Print a note, once for all processes."""
@@ -183,7 +190,7 @@ class DistillCLI(LightningCLI):
         except (ValueError, TypeError, MisconfigurationException) as error:
             if self.subcommand == "fit":
                 give_back(self.run_dir)
-            fail(one_line(str(error)))
+            raise DistillError(one_line(str(error))) from error
 
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
         """Add the bar, and for `fit` the run folder's checkpoints and, before the config's loggers, CSV."""
@@ -210,19 +217,19 @@ class DistillCLI(LightningCLI):
             finally:
                 self.bar.stop()
         except Stopped as stop:
-            fail(f"interrupted{self.resuming()}", code=stop.code)
+            raise DistillError(f"interrupted{self.resuming()}", code=stop.code) from stop
         except Diverged as error:
-            fail(f"{error}{self.resuming(', with another learning rate')}", code=1, everywhere=True)
-        except (Gone, Taken, NotRecordable, Dead) as error:
-            fail(str(error), code=1, everywhere=True)
+            raise DistillError(f"{error}{self.resuming(', with another learning rate')}", code=1) from error
+        except DistillError:
+            raise
         except MisconfigurationException as error:  # a checkpoint of more hours than the run is to have
-            fail(one_line(str(error)))
+            raise DistillError(one_line(str(error))) from error
         except Exception as error:
             if self.signals.asked is not None:  # what was cut off by it, here or in another process, says less
-                fail(f"interrupted{self.resuming()}", code=128 + self.signals.asked)
+                raise DistillError(f"interrupted{self.resuming()}", code=128 + self.signals.asked) from error
             if not isinstance(error, OSError) or error.errno not in FILES_FAIL:
                 raise
-            fail(f"{error}{self.resuming(', when files can be written there')}", code=1, everywhere=True)
+            raise DistillError(f"{error}{self.resuming(', when files can be written there')}", code=1) from error
 
     def resuming(self, when: str = "") -> str:
         """Say how this run goes on from its last checkpoint."""
@@ -243,7 +250,7 @@ class DistillCLI(LightningCLI):
                 loggers.log_config(self.trainer.loggers, yaml.safe_load(text))
             except ValueError as error:
                 give_back(self.run_dir)
-                fail(str(error))
+                raise DistillError(str(error)) from error
             write = functools.partial(write_atomically, self.run_dir / CONFIG, text.encode())
             if self.config["fit"].ckpt_path is None:
                 write()
@@ -257,10 +264,10 @@ class DistillCLI(LightningCLI):
         if self.datamodule.teachers and self.model.scored_updates != self.trainer.global_step:
             self.trainer.validate(self.model, self.datamodule, verbose=False)
         if self.trainer.is_global_zero:
-            scores = conclude(self.model, self.datamodule, self.run_dir)
+            scores = save_results(self.model, self.datamodule, self.run_dir)
             loggers.log_end(self.trainer.loggers, scores, self.model, self.datamodule, self.run_dir)
             self.bar.finish()
-            show(scores)  # when all is kept: whoever is to read it may have gone
+            show_scores(scores)  # when all is kept: whoever is to read it may have gone
             print(f"run: {self.run_dir}")
 
     def after_validate(self) -> None:
@@ -288,7 +295,7 @@ class Rehearsal(DistillCLI):
         pass
 
 
-def main(args: list[str]) -> None:
+def run_fit(args: list[str]) -> None:
     """Run one of them.
 
     Args:
@@ -296,21 +303,21 @@ def main(args: list[str]) -> None:
     """
     with Signals() as DistillCLI.signals, ExitStack() as DistillCLI.until_its_end:
         try:
-            run(DistillCLI, args)
+            run_cli(DistillCLI, args)
         except Stopped as stop:
-            fail("interrupted", code=stop.code)
+            raise DistillError("interrupted", code=stop.code) from stop
 
 
-def rehearse(options: Sequence[str]) -> dict[str, Any]:
+def check_options(options: Sequence[str]) -> dict[str, Any]:
     """Check options of `fit`, building all but the run; what is wrong with them ends as it would end a run.
 
     Returns:
         The whole config.
     """
-    return run(Rehearsal, ["fit", *options]).config["fit"].as_dict()
+    return run_cli(Rehearsal, ["fit", *options]).config["fit"].as_dict()
 
 
-def run(kind: type[DistillCLI], args: list[str]) -> DistillCLI:
+def run_cli(kind: type[DistillCLI], args: list[str]) -> DistillCLI:
     """Do what a command line of `fit` or `validate` says."""
     quieten()
     allow_classes()
@@ -320,7 +327,7 @@ def run(kind: type[DistillCLI], args: list[str]) -> DistillCLI:
         check_keys(config)
     command = {"parser_mode": "omegaconf+"}
     return kind(
-        Player,
+        PolicyModule,
         ReplayDataModule,
         save_config_callback=None,
         trainer_class=L.Trainer,

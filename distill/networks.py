@@ -15,6 +15,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from distill import checks
+from distill.errors import DistillError
 
 Widths = tuple[int, int, int, int]
 """Channels of the 8x8/4, the 4x4/2 and the 3x3/1 convolution, then units of the hidden layer."""
@@ -200,14 +201,14 @@ def build(name: str, *, num_actions: int | dict[str, int]) -> Network:
     if isinstance(num_actions, int):
         checks.at_least(1, num_actions=num_actions)
         if name in TRUNKS:
-            raise ValueError(f"network {name!r} has a head a game; give num_actions by game")
+            raise DistillError(f"network {name!r} has a head a game; give num_actions by game")
         return DQN(PRESETS[name], num_actions)
     if not num_actions:
-        raise ValueError("there is no game to build a network for; give one or more")
+        raise DistillError("there is no game to build a network for; give one or more")
     for game, actions in num_actions.items():
         checks.at_least(1, **{f"num_actions of {game}": actions})
     if name in PRESETS:
-        raise ValueError(
+        raise DistillError(
             f"network {name!r} plays one game, not {', '.join(num_actions)}; choose one of {', '.join(TRUNKS)}"
         )
     return MultiDQN(TRUNKS[name], num_actions)

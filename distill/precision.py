@@ -4,7 +4,9 @@ import platform
 
 import torch
 
-ALLOWED = ("32-true", "bf16-mixed", "16-mixed")
+from distill.errors import DistillError
+
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 """Precisions in which weights are float32, by Lightning's names."""
 ALIASES = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 """Lightning's older names."""
@@ -30,10 +32,10 @@ def fitting(asked: str | int | None, device: str, option: str = "precision") -> 
         ValueError: for another precision, and for float16 on a CPU.
     """
     name = "32-true" if asked is None else ALIASES.get(str(asked), str(asked))
-    if name not in ALLOWED:
-        raise ValueError(f"{option} is {asked}; allowed are {', '.join(ALLOWED)}")
+    if name not in PRECISIONS:
+        raise DistillError(f"{option} is {asked}; allowed are {', '.join(PRECISIONS)}")
     if device == "cpu" and name == "16-mixed":
-        raise ValueError(f"{option} is {asked}, which needs a GPU; on a CPU it must be 32-true or bf16-mixed")
+        raise DistillError(f"{option} is {asked}, which needs a GPU; on a CPU it must be 32-true or bf16-mixed")
     if device == "cpu" and name == "bf16-mixed" and not native_bf16():
         return "32-true", f"{option}: {name} was asked for, 32-true is used: this CPU has no native bfloat16"
     return name, None

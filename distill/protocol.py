@@ -7,6 +7,7 @@ through deep reinforcement learning", Nature 2015 (extended data tables 1 and 2)
 from typing import NamedTuple
 
 FRAMES_PER_STEP = 4
+FRAMES_PER_SECOND = 60
 STEPS_PER_HOUR = 54_000  # 15 decisions a second, 3,600 seconds
 MEMORY_HOURS = 10
 UPDATES_PER_HOUR = 10_000

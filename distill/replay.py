@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Bool, Float32, Int32, Int64, Shaped, UInt8
 from torch import Tensor
 
+from distill.errors import DistillError
 from distill.frames import Frames, PackedFrames, RawFrames, blank
 from distill.protocol import STACKED_FRAMES
 
@@ -62,7 +63,7 @@ class Transitions(_Rows):
 
 
 @dataclass(frozen=True)
-class Valued(_Rows):
+class TDBatch(_Rows):
     """Observations, what was done, and what that should have been valued at."""
 
     actions: Int64[Tensor, " B"]
@@ -254,7 +255,7 @@ class Memory:
     def _draw(self, rng: np.random.Generator, rows: int, ahead: int) -> tuple[np.ndarray, np.ndarray]:
         newest = self._written - ahead
         if newest <= self._oldest:
-            raise ValueError(f"the memory holds {len(self)} steps, too few to look {ahead} ahead")
+            raise DistillError(f"the memory holds {len(self)} steps, too few to look {ahead} ahead")
         return rng.integers(self._oldest, newest, size=rows), rng.integers(self._num_envs, size=rows)
 
     def _observations(self, times: np.ndarray, envs: np.ndarray) -> UInt8[Tensor, "B 4 84 84"]:

@@ -2,7 +2,7 @@
 
 What an episode draws (its environment's seed, when it explores and how) comes from the episode's own generator, made
 when it begins. So an episode depends on (policy, game, epsilon, its generator), not on which environment played it or
-on what was played before; and play that was broken off anywhere goes on from there (`Unfinished`).
+on what was played before; and play that was broken off anywhere goes on from there (`PlayState`).
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int32, Int64, Shaped, UInt8
 
 from distill import protocol
-from distill.atari import MAX_SEED, Atari
+from distill.atari.environments import MAX_SEED, Atari
 from distill.frames import compress
 from distill.numbering import Numbers
 from distill.randomness import generator
@@ -25,8 +25,8 @@ Policy = Callable[[UInt8[np.ndarray, "N 4 84 84"]], Float32[np.ndarray, "N A"]]
 
 
 @runtime_checkable
-class Games(Protocol):
-    """Environments of one game, stepped together: `Atari`, or `HandedOver`."""
+class VectorEnv(Protocol):
+    """Environments of one game, stepped together: `Atari`, or `ReplayedAtari`."""
 
     num_envs: int
     num_actions: int
@@ -69,7 +69,7 @@ class Step(NamedTuple):
     """The newest frame of each observation, as `compress` gives it, where that was asked for."""
 
 
-class Unfinished(NamedTuple):
+class PlayState(NamedTuple):
     """Where play stands: what it takes to rebuild N environments and go on with the same bits."""
 
     begun: int
@@ -80,11 +80,11 @@ class Unfinished(NamedTuple):
     """Of that episode so far, for each environment."""
 
     @classmethod
-    def fresh(cls, num_envs: int) -> "Unfinished":
+    def fresh(cls, num_envs: int) -> "PlayState":
         """Be at the beginning: the first episodes, no action taken."""
         return cls(num_envs, np.arange(num_envs), [np.zeros(0, np.int64)] * num_envs)
 
-    def after(self, steps: Steps) -> "Unfinished":
+    def after(self, steps: Steps) -> "PlayState":
         """Be where further steps have led; episodes are numbered in the order of time, then of environments."""
         begins = np.vstack([steps.first[1:], steps.ended[-1:]])
         count = begins.sum()
@@ -98,7 +98,7 @@ class Unfinished(NamedTuple):
                 actions.append(steps.actions[starts[-1] + 1 :, env].copy())
             else:
                 actions.append(np.concatenate([taken, steps.actions[:, env]]))
-        return Unfinished(self.begun + int(count), numbers, actions)
+        return PlayState(self.begun + int(count), numbers, actions)
 
 
 ALWAYS = Schedule.of(1.0)
@@ -107,7 +107,7 @@ GROUP_ENVS = 8
 
 
 @dataclass(frozen=True)
-class Rules:
+class PlayConfig:
     """How a run's hours are played."""
 
     game: str
@@ -144,7 +144,7 @@ Actors = Callable[
 ]
 """Observations, the policy's values and the episodes' numbers to the values that are acted on."""
 
-Episodes = Callable[[int], np.random.Generator | None]
+EpisodeGenerators = Callable[[int], np.random.Generator | None]
 """The generator of the episode of a number; None where there is no such episode."""
 
 
@@ -155,10 +155,10 @@ def environment_seed(episode: np.random.Generator) -> int:
 
 def play(
     policy: Policy,
-    games: Games,
-    episodes: Episodes,
+    games: VectorEnv,
+    episodes: EpisodeGenerators,
     epsilon: Callable[[], float],
-    position: Unfinished | None = None,
+    position: PlayState | None = None,
     actors: Actors | None = None,
     *,
     packs: bool = False,
@@ -198,7 +198,7 @@ def play(
         random_actions[env] = rng.integers(games.num_actions, size=length)
         return seed
 
-    begun, present, taken = Unfinished.fresh(num_envs) if position is None else position
+    begun, present, taken = PlayState.fresh(num_envs) if position is None else position
     numbers = numbers or Numbers(begun)
     seeds = np.array([begin(env, number) for env, number in enumerate(present.tolist())])
     age = np.array([len(actions) for actions in taken])
@@ -251,7 +251,7 @@ def _values_of_some(policy: Policy, observations: np.ndarray, playing: np.ndarra
 def collect(
     playing: Iterator[Step],
     length: int,
-    games: Games,
+    games: VectorEnv,
     on_step: Callable[[int], None] = lambda done: None,
     into: Steps | None = None,
 ) -> Steps:

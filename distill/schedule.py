@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from distill.errors import DistillError
+
 
 class Schedule(NamedTuple):
     """A number at every simulated hour: linear between points, and constant before the first and after the last."""
@@ -23,7 +25,7 @@ class Schedule(NamedTuple):
             return cls((0.0,), (float(points),))
         hours, values = tuple(zip(*points, strict=True)) or ((), ())
         if not hours or hours[0] < 0 or any(after <= before for before, after in itertools.pairwise(hours)):
-            raise ValueError(f"a schedule has hours {list(hours)}; there must be one, and they must ascend from 0 on")
+            raise DistillError(f"a schedule has hours {list(hours)}; there must be one, and they must ascend from 0 on")
         return cls(tuple(map(float, hours)), tuple(map(float, values)))
 
     def at(self, hour: float) -> float:

@@ -8,10 +8,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from distill import checks, protocol
+from distill.errors import DistillError
 from distill.losses import gap_loss, kind_taught_by, kl_loss, mse_loss, nll_loss
+from distill.module import PolicyModule
 from distill.networks import evaluating
 from distill.optimizers import RMSprop
-from distill.player import Player
 from distill.replay import Block, Minibatch
 
 LOSSES = ("nll", "mse", "kl", "gap")
@@ -19,7 +20,7 @@ AGREEMENT_BLOCKS = 50
 """Blocks over which the agreement with the teacher is averaged."""
 
 
-class StudentModule(Player):
+class StudentModule(PolicyModule):
     """A student: network, loss and RMSProp (Rusu et al. 2016).
 
     To try another loss, subclass and override `loss`; `--model my_file.MyStudent` then finds the class in a file of
@@ -85,12 +86,12 @@ class StudentModule(Player):
     def check_teachers(self, kinds: dict[str, str]) -> None:
         """Refuse to learn without a teacher, and losses that take a policy's logits for values."""
         if not kinds:
-            raise ValueError(f"data.teacher is missing, from whom {type(self).__name__} learns; give one")
+            raise DistillError(f"data.teacher is missing, from whom {type(self).__name__} learns; give one")
         if type(self).loss is not StudentModule.loss:
             return  # whoever wrote another knows what it takes
         policies = [game for game, kind in kinds.items() if kind == "policy"]
         if policies and self.loss_name != "nll" and (self.loss_name, self.temperature) != ("kl", 1):
-            raise ValueError(
+            raise DistillError(
                 f"the teacher of {', '.join(policies)} is a policy, whose outputs are logits, not values; loss_name "
                 f"must be kl with temperature 1.0, or nll; they are {self.loss_name} and {self.temperature:g}"
             )

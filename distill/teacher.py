@@ -9,20 +9,21 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from distill import checks
-from distill.best import BestNetworks, rounded, summary_header
 from distill.engine import frozen_policy
+from distill.errors import DistillError
 from distill.evaluation import score_episodes, summarise
-from distill.guest import Guest
 from distill.losses import n_step_returns, td_loss
+from distill.module import PolicyModule
 from distill.networks import evaluating
-from distill.player import Player
-from distill.replay import Block, Transitions, Valued
+from distill.replay import Block, TDBatch, Transitions
+from distill.weights.best import BestNetworks, rounded, summary_header
+from distill.weights.callables import CallableNetwork
 
 PART = 512
 """Observations that are valued together: as fast as more, and in less memory."""
 
 
-class TeacherModule(Player):
+class TeacherModule(PolicyModule):
     """A teacher: network, target network, Huber loss on temporal differences, optimiser.
 
     The defaults are Mnih et al. 2015, extended data table 1.
@@ -75,9 +76,9 @@ class TeacherModule(Player):
         hours = 1 if score_every_hours is None else score_every_hours
         checks.at_least(1, target_updates=target_updates, score_every_hours=hours)
         if score_every_hours is not None and len(self.games) > 1:
-            raise ValueError(f"score_every_hours is {score_every_hours}; of {len(self.games)} games it must be null")
-        if score_every_hours is not None and isinstance(self.network, Guest):
-            raise ValueError("score_every_hours keeps networks for students to read, and cannot keep one of your own")
+            raise DistillError(f"score_every_hours is {score_every_hours}; of {len(self.games)} games it must be null")
+        if score_every_hours is not None and isinstance(self.network, CallableNetwork):
+            raise DistillError("score_every_hours keeps networks for students to read, and cannot keep one of your own")
         self.target = copy.deepcopy(self.network).requires_grad_(False)
         self.discount = discount
         self.double_q = double
@@ -94,16 +95,16 @@ class TeacherModule(Player):
     def check_teachers(self, kinds: dict[str, str]) -> None:
         """Refuse to learn from another's play."""
         if kinds:
-            raise ValueError(f"{type(self).__name__} learns from its own play; data.teacher must be null")
+            raise DistillError(f"{type(self).__name__} learns from its own play; data.teacher must be null")
 
-    def loss(self, batch: Valued) -> Float[Tensor, " B"]:
+    def loss(self, batch: TDBatch) -> Float[Tensor, " B"]:
         """Compare the taken actions' values with their targets; override it in a subclass to change the loss."""
         return td_loss(self(batch.observations, batch.game), batch.actions, batch.targets)
 
     def training_step(self, block: Block[Transitions]) -> None:
         """Take a block's updates, all towards the same target network, and log their mean loss."""
         valued = {
-            game: Valued(rows.observations, rows.actions, self.targets(rows), game=game)
+            game: TDBatch(rows.observations, rows.actions, self.targets(rows), game=game)
             for game, rows in block.rows.items()
         }
         before = self.global_step
@@ -124,6 +125,7 @@ class TeacherModule(Player):
 
     def on_train_epoch_end(self) -> None:
         """Score the network if that is due, and say how far it has learned."""
+        super().on_train_epoch_end()
         hours = self.trainer.current_epoch + 1
         if self.best is None or self.score_every_hours is None:
             return

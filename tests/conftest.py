@@ -7,11 +7,11 @@ import pytest
 import torch
 import yaml
 
-from distill.atari import action_names
-from distill.best import BestNetworks, rounded
+from distill.atari.environments import action_names
 from distill.networks import build
 from distill.protocol import NOOP_SCORES
-from distill.weights import save_network
+from distill.weights.best import BestNetworks, rounded
+from distill.weights.files import save_network
 
 ROOT = Path(__file__).parent.parent
 

@@ -9,9 +9,9 @@ import yaml
 from wandb.sdk.launch.sweeps import utils as agent
 
 from distill.cli import main
-from distill.fit import rehearse
-from distill.sweep.file import read_sweep
-from distill.weights import shipped
+from distill.fit import check_options
+from distill.jobs.sweep_file import read_sweep
+from distill.weights.files import shipped
 
 ROOT = Path(__file__).parent.parent
 CONF = ROOT / "conf"
@@ -78,7 +78,7 @@ def test_every_other_config_is_an_overlay_of_these(workdir):
     for path in OVERLAYS:
         name = path.relative_to(ROOT)
         assert f"python -m distill fit --config conf/compress.yaml --config {name}" in path.read_text(), path
-        rehearse(["--config", "conf/compress.yaml", "--config", str(name)])
+        check_options(["--config", "conf/compress.yaml", "--config", str(name)])
 
 
 @pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
@@ -108,4 +108,4 @@ def test_a_sweep_is_expanded_as_wandb_does(path, workdir, capsys):
             assert config[section]["init_args"][key] == value
         assert config["data"]["init_args"]["store"]
         assert [of["class_path"] for of in config["trainer"]["logger"]] == ["distill.runs.loggers.Wandb"]
-    rehearse(command[5:])
+    check_options(command[5:])

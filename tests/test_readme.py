@@ -10,9 +10,9 @@ import pytest
 
 from distill.cli import main
 from distill.evaluation import geometric_mean, random_adjusted_ratio
-from distill.paper.curves import unsteadiness
-from distill.paper.published import GAME_NAMES
-from distill.weights import load_network, shipped
+from distill.report.curves import unsteadiness
+from distill.report.published import GAME_NAMES
+from distill.weights.files import load_network, shipped
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

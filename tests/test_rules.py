@@ -1,9 +1,11 @@
 """The house's rules that a linter holds."""
 
+import ast
 import re
 import subprocess
 import sys
 import tomllib
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
@@ -47,3 +49,19 @@ def test_packages_only_say_what_they_are():
         body = ast.parse(path.read_text()).body
         assert len(body) == 1
         assert isinstance(body[0].value, ast.Constant)
+
+
+def test_a_name_has_one_meaning():
+    """No two modules define the same name at their top level, so a name can be searched for, and means one thing."""
+    where = defaultdict(set)
+    for path in (path for folder in ("distill", "callbacks") for path in (ROOT / folder).rglob("*.py")):
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.FunctionDef | ast.ClassDef):
+                where[node.name].add(path)
+            elif isinstance(node, ast.Assign | ast.AnnAssign):
+                targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+                names = (name for target in targets for name in ast.walk(target) if isinstance(name, ast.Name))
+                for name in names:
+                    where[name.id].add(path)
+    assert len(where) > 500
+    assert {name: sorted(map(str, paths)) for name, paths in where.items() if len(paths) > 1} == {}

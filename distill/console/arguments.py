@@ -6,7 +6,7 @@ from typing import Any
 
 from distill.console import configs
 from distill.console.configs import CONFIG_OPTIONS
-from distill.console.mistakes import fail
+from distill.errors import DistillError
 from distill.runs.folder import CONFIG
 
 
@@ -15,7 +15,7 @@ def with_config_of_checkpoint(args: list[str]) -> list[str]:
     if args[:1] != ["validate"]:
         return args
     if values_of(args, "--resume"):
-        fail("resume is for fit; validate takes --ckpt_path")
+        raise DistillError("resume is for fit; validate takes --ckpt_path")
     for checkpoint in values_of(args, "--ckpt_path"):
         config = Path(checkpoint).parent.parent / CONFIG
         if config.is_file():
@@ -30,9 +30,9 @@ def with_config_of_run(args: list[str]) -> list[str]:
     for run in values_of(args, "--resume"):
         config = Path(run) / CONFIG
         if not config.is_file():
-            fail(f"{run} holds no {CONFIG}, so there is no run to resume; give the folder of a run")
+            raise DistillError(f"{run} holds no {CONFIG}, so there is no run to resume; give the folder of a run")
         if values_of(args, "--ckpt_path") or any(Path(one) != Path(run) for one in values_of(args, "--run_dir")):
-            fail(f"resume goes on in {run}, from its last checkpoint; leave run_dir and ckpt_path out")
+            raise DistillError(f"resume goes on in {run}, from its last checkpoint; leave run_dir and ckpt_path out")
         return ["fit", "--config", str(config), *args[1:]]
     return args
 
@@ -42,7 +42,7 @@ def with_found_configs(args: list[str]) -> list[str]:
     try:
         return configs.with_found(args)
     except ValueError as error:
-        fail(str(error))
+        raise DistillError(str(error)) from error
 
 
 def configs_in(args: list[str]) -> list[str]:
@@ -59,5 +59,7 @@ def values_of(args: list[str], option: str) -> list[str]:
 def names_of(game: str | Mapping[str, Any] | None) -> str | list[str]:
     """Give the model what it needs of the data module's `game`: a name, or several without their teachers."""
     if game is None:
-        fail("data.game is missing; give a complete config first, such as --config compress, and then what changes it")
+        raise DistillError(
+            "data.game is missing; give a complete config first, such as --config compress, and then what changes it"
+        )
     return game if isinstance(game, str) else list(game)

@@ -3,6 +3,8 @@
 import difflib
 from pathlib import Path
 
+from distill.errors import DistillError
+
 _PACKAGE = Path(__file__).parent.parent
 _PLACES = (_PACKAGE / "conf", _PACKAGE.parent / "conf")
 CONF = next((place for place in _PLACES if place.is_dir()), _PLACES[0])
@@ -15,7 +17,7 @@ def names() -> list[str]:
     return sorted(str(path.relative_to(CONF).with_suffix("")) for path in CONF.rglob("*.yaml"))
 
 
-def find(config: str) -> str:
+def find_config(config: str) -> str:
     """Return where a config is: a file as it was given or, where there is none, the one of that name that comes along.
 
     Args:
@@ -31,7 +33,7 @@ def find(config: str) -> str:
         return str(CONF / f"{config}.yaml")
     near = difflib.get_close_matches(config.removeprefix("conf/").removesuffix(".yaml"), names(), n=1)
     meant = f"; did you mean {near[0]}?" if near else f": {', '.join(names())}"
-    raise ValueError(f"config {config} is no file, nor one of those that come along{meant}")
+    raise DistillError(f"config {config} is no file, nor one of those that come along{meant}")
 
 
 def with_found(args: list[str]) -> list[str]:
@@ -46,7 +48,7 @@ def with_found(args: list[str]) -> list[str]:
         if option not in CONFIG_OPTIONS:
             continue
         if equals:
-            found[at] = f"{option}={find(value)}"
+            found[at] = f"{option}={find_config(value)}"
         elif at + 1 < len(args):
-            found[at + 1] = find(args[at + 1])
+            found[at + 1] = find_config(args[at + 1])
     return found

@@ -13,30 +13,15 @@ import yaml
 from jsonargparse import ArgumentParser, set_parsing_settings
 from omegaconf import OmegaConf
 
-from distill.runs.process import rank
+from distill.errors import DistillError
 
 _NOISE = re.compile(
     r"Does not validate against any of the Union|Subtypes: |Errors:$|Given value|Expected a <class 'NoneType'>"
     r"|Expected a path but|Type collections\.abc\.Callable"
 )
-ALLOWED = ("distill", "callbacks", "lightning", "torch")
+CONFIG_PACKAGES = ("distill", "callbacks", "lightning", "torch")
 """Where the classes are that any config may name."""
 _DENIED = re.compile(r"Importing '([\w.]+)' is not allowed, denied by .*? to allow it\.")
-
-
-def fail(message: str, code: int = 2, *, everywhere: bool = False) -> NoReturn:
-    """Print one line, and exit.
-
-    Args:
-        message: What is wrong, and what is allowed.
-        code: To exit with.
-        everywhere: Whether other processes than the first say it, too; not of what all of them find.
-    """
-    if rank() == 0:
-        print(f"error: {message}", file=sys.stderr)
-    elif everywhere:
-        print(f"error: process {rank()}: {message}", file=sys.stderr)
-    sys.exit(code)
 
 
 def one_line(message: str) -> str:
@@ -44,7 +29,7 @@ def one_line(message: str) -> str:
     lines = (line.strip().removeprefix("- ") for line in message.splitlines())
     kept = [line for line in lines if line and not _NOISE.match(line)]
     kept = [re.sub(r"Expected a <class '(\w+)'>\.?", r"expected \1.", line) for line in kept]
-    allowed = f"{', '.join(ALLOWED)} and modules of the working directory"
+    allowed = f"{', '.join(CONFIG_PACKAGES)} and modules of the working directory"
     kept = [_DENIED.sub(rf"'\1' is not allowed in a config; allowed are classes of {allowed}.", line) for line in kept]
     kept = [re.sub(r"Expected a typing\.Literal\[(.*)\]", r"one of \1;", line) for line in kept]
     given = re.search(r"Given value: (['\w.+-]+)$", message.strip())
@@ -61,7 +46,7 @@ def allow_classes() -> None:
     # `os.path.isfile`, for which what may not be looked into is none.
     here = {path.stem for path in Path.cwd().iterdir() if path.suffix == ".py" or os.path.isfile(path / "__init__.py")}
     own = {name for name in here - sys.stdlib_module_names if name.isidentifier()}
-    set_parsing_settings(import_path_denylist=["*"], import_path_allowlist=sorted({*ALLOWED, *own}))
+    set_parsing_settings(import_path_denylist=["*"], import_path_allowlist=sorted({*CONFIG_PACKAGES, *own}))
 
 
 def check_keys(config: str) -> None:
@@ -72,11 +57,13 @@ def check_keys(config: str) -> None:
     try:
         OmegaConf.create(Path(config).read_text())
     except UnicodeDecodeError as error:
-        fail(f"{config} is no config ({error})")
+        raise DistillError(f"{config} is no config ({error})") from error
     except yaml.constructor.ConstructorError as error:
         twice = re.fullmatch(r"found duplicate key (.*)", error.problem or "")
         if twice and error.problem_mark:
-            fail(f"{config} names {twice[1]} twice, the second time in line {error.problem_mark.line + 1}")
+            raise DistillError(
+                f"{config} names {twice[1]} twice, the second time in line {error.problem_mark.line + 1}"
+            ) from error
     except Exception:
         pass  # the parser says it better
 
@@ -90,12 +77,12 @@ class Parser(ArgumentParser):
     """Of options that take fewer than the parser knows."""
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Print the reason, and exit with 2."""
+        """Raise the reason."""
         wrong = re.match(r'Parser key "([\w.]+)":.*Given value: (\S+)', message, re.DOTALL)
         if wrong and wrong[1] in self.allowed_values:
-            fail(f"{wrong[1]} is {wrong[2]}; allowed are {', '.join(self.allowed_values[wrong[1]])}")
+            raise DistillError(f"{wrong[1]} is {wrong[2]}; allowed are {', '.join(self.allowed_values[wrong[1]])}")
         unknown = re.search(r"[Oo]ption '([\w.]+)' is not accepted|unrecognized arguments: --(\S+)", message)
-        fail(one_line(message) + (self._allowed(unknown[1] or unknown[2]) if unknown else ""))
+        raise DistillError(one_line(message) + (self._allowed(unknown[1] or unknown[2]) if unknown else ""))
 
     def _allowed(self, unknown: str) -> str:
         owners = {name: owner for owner in reversed(self.options_of) for name in _options(owner)}

@@ -12,14 +12,15 @@ from typing import Any
 
 import torch
 
+from distill.errors import DistillError
 from distill.files.store import write_atomically
 
 LAST = "last.ckpt"
 """A run's newest checkpoint."""
 BEFORE = "before.ckpt"
 """The one before it."""
-MARK = b"distill sha256 "
-COMMENT_SIZE = len(MARK) + 2 * hashlib.sha256().digest_size
+SEAL_MARK = b"distill sha256 "
+COMMENT_SIZE = len(SEAL_MARK) + 2 * hashlib.sha256().digest_size
 END = b"PK\5\6"
 """What an archive's last record begins with; its last two bytes are the size of the comment that follows."""
 END_SIZE = 22
@@ -30,7 +31,7 @@ def write_checkpoint(path: Path, content: dict[str, Any]) -> None:
     buffer = io.BytesIO()
     torch.save(content, buffer)
     archive = buffer.getvalue()[:-2] + COMMENT_SIZE.to_bytes(2, "little")
-    write_atomically(path, archive + MARK + hashlib.sha256(archive).hexdigest().encode())
+    write_atomically(path, archive + SEAL_MARK + hashlib.sha256(archive).hexdigest().encode())
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -43,12 +44,12 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """
     try:
         sealed = path.read_bytes()
-        _check(sealed)
+        _check_seal(sealed)
         content = torch.load(io.BytesIO(sealed), map_location="cpu", weights_only=True)
         if not isinstance(content, dict):
-            raise ValueError(f"it holds a {type(content).__name__}")
+            raise DistillError(f"it holds a {type(content).__name__}")
     except Exception as error:  # whatever a foreign file makes its reader raise
-        raise ValueError(f"{path} is no checkpoint of this project ({_reason(error)})") from error
+        raise DistillError(f"{path} is no checkpoint of this project ({_reason(error)})") from error
     return content
 
 
@@ -69,15 +70,15 @@ def newest(folder: Path) -> tuple[Path | None, list[str]]:
     return None, wrong
 
 
-def _check(sealed: bytes) -> None:
+def _check_seal(sealed: bytes) -> None:
     archive, comment = sealed[:-COMMENT_SIZE], sealed[-COMMENT_SIZE:]
-    if _ends(archive, COMMENT_SIZE) and comment.startswith(MARK):
-        if comment.removeprefix(MARK) != hashlib.sha256(archive).hexdigest().encode():
-            raise ValueError("its checksum is wrong")
+    if _ends(archive, COMMENT_SIZE) and comment.startswith(SEAL_MARK):
+        if comment.removeprefix(SEAL_MARK) != hashlib.sha256(archive).hexdigest().encode():
+            raise DistillError("its checksum is wrong")
     elif not _ends(sealed, 0):
-        raise ValueError("it is cut or changed, or something else")
+        raise DistillError("it is cut or changed, or something else")
     elif damaged := zipfile.ZipFile(io.BytesIO(sealed)).testzip():
-        raise ValueError(f"the checksum of its {damaged} is wrong")
+        raise DistillError(f"the checksum of its {damaged} is wrong")
 
 
 def _ends(archive: bytes, comment_size: int) -> bool:

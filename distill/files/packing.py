@@ -8,6 +8,8 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from distill.errors import DistillError
+
 ZSTD_LEVEL = 3
 HEADER = "distill"
 
@@ -30,7 +32,7 @@ def unpack(packed: bytes) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         arrays = load(content)
         header = json.loads(json.loads(content[8 : 8 + header_size])["__metadata__"][HEADER])
         if not isinstance(header, dict):
-            raise ValueError(f"its header is a {type(header).__name__}")
+            raise DistillError(f"its header is a {type(header).__name__}")
     except (cramjam.DecompressionError, SafetensorError, KeyError, TypeError, OverflowError, RecursionError) as error:
-        raise ValueError(f"its content is damaged ({str(error).splitlines()[0]})") from error
+        raise DistillError(f"its content is damaged ({str(error).splitlines()[0]})") from error
     return arrays, header

@@ -17,11 +17,13 @@ from typing import IO, TypeVar
 
 import portalocker
 
-Content = TypeVar("Content")
-SUFFIX = ".hour"
+from distill.errors import DistillError
+
+Loaded = TypeVar("Loaded")
+HOUR_SUFFIX = ".hour"
 UNFINISHED = ".part"
 """How the names end under which files are written."""
-POLL_SECONDS = 0.1
+LOCK_SECONDS = 0.1
 EVICTION = "eviction"
 """The lock of whoever removes files: two at once would trip over each other's."""
 DIGEST_SIZE = hashlib.sha256().digest_size
@@ -69,7 +71,7 @@ def unseal(sealed: bytes) -> bytes:
     """
     content, digest = sealed[:-DIGEST_SIZE], sealed[-DIGEST_SIZE:]
     if hashlib.sha256(content).digest() != digest:
-        raise ValueError("its checksum is wrong")
+        raise DistillError("its checksum is wrong")
     return content
 
 
@@ -89,15 +91,15 @@ class Store:
 
     def path(self, name: str) -> Path:
         """Say where the file of a name is, or would be."""
-        return self.folder / (name + SUFFIX)
+        return self.folder / (name + HOUR_SUFFIX)
 
     def get(
         self,
         name: str,
         make: Callable[[], bytes],
-        read: Callable[[bytes], Content] = bytes,  # type: ignore[assignment]  # mypy wants no default of a TypeVar
+        read: Callable[[bytes], Loaded] = bytes,  # type: ignore[assignment]  # mypy wants no default of a TypeVar
         on_wait: Callable[[], None] = lambda: None,
-    ) -> Content:
+    ) -> Loaded:
         """Read a file, or make it where it is missing or damaged, and hold it until `release`.
 
         Args:
@@ -145,7 +147,7 @@ class Store:
                 print(f"waiting for another run, which is making {self.path(name)}", file=sys.stderr)
                 told = True
             on_wait()
-            time.sleep(POLL_SECONDS)
+            time.sleep(LOCK_SECONDS)
         return lock
 
     def _lock(self, name: str) -> IO[bytes] | None:
@@ -153,7 +155,7 @@ class Store:
         locks.mkdir(parents=True, exist_ok=True)
         return locked((locks / name).open("ab"))
 
-    def _read(self, path: Path, read: Callable[[bytes], Content]) -> Content | None:
+    def _read(self, path: Path, read: Callable[[bytes], Loaded]) -> Loaded | None:
         try:
             return read(unseal(path.read_bytes()))
         except FileNotFoundError:
@@ -172,7 +174,7 @@ class Store:
         if self.limit_gb is None:
             return
         with self._alone_with(EVICTION, lambda: None):
-            files = {path: path.stat() for path in self.folder.glob("*" + SUFFIX)}
+            files = {path: path.stat() for path in self.folder.glob("*" + HOUR_SUFFIX)}
             excess = sum(stat.st_size for stat in files.values()) - self.limit_gb * 1e9
             for path in sorted(files, key=lambda path: files[path].st_mtime_ns):
                 if excess <= 0:

@@ -11,16 +11,17 @@ import numpy as np
 import torch
 
 from distill import protocol
-from distill.atari import num_actions
+from distill.atari.environments import num_actions
+from distill.errors import DistillError
 from distill.files.store import Store
 from distill.frames import frame_bytes
-from distill.guest import Guest, Scores
 from distill.hours.hour import Gone
-from distill.hours.own_play import OwnPlay
-from distill.hours.recording import Recording
+from distill.hours.live_play import LivePlay
+from distill.hours.teacher_play import TeacherPlay
 from distill.networks import DQN
 from distill.replay import Memory, Steps, ring_of
-from distill.rollout import Policy, Rules
+from distill.rollout import PlayConfig, Policy
+from distill.weights.callables import CallableNetwork, Scores
 
 SHARE = 0.6
 """Of a GPU's free memory, which frames may take."""
@@ -38,16 +39,16 @@ class Experience:
         device: Where the memory keeps frames as they are; None packs them.
     """
 
-    def __init__(self, rules: Rules, memory_hours: float, device: torch.device | None = None) -> None:
+    def __init__(self, rules: PlayConfig, memory_hours: float, device: torch.device | None = None) -> None:
         self.rules = rules
         self.memory_hours = memory_hours
         length = memory_length(rules, memory_hours)
         self.memory = Memory(length, rules.num_envs, num_actions(rules.game), rules.game, device)
         self.scores: deque[float] = deque(maxlen=protocol.EVAL_EPISODES)
         """Of the last episodes that ended."""
-        self.recording: Recording | None = None
+        self.recording: TeacherPlay | None = None
         """The teacher's play, where there is a teacher."""
-        self.own_play: OwnPlay | None = None
+        self.own_play: LivePlay | None = None
         """The trained module's, where there is none."""
         self._state: dict[str, Any] = {"kept": [], "hour_begin": 0, "students": {}}
         self._totals = np.full(rules.num_envs, np.nan)
@@ -55,7 +56,7 @@ class Experience:
         self._since = 0
 
     @property
-    def teachers_play(self) -> Recording:
+    def teachers_play(self) -> TeacherPlay:
         """The same, for whoever knows that there is a teacher."""
         assert self.recording is not None
         return self.recording
@@ -72,15 +73,15 @@ class Experience:
 
     def record(
         self,
-        teacher: DQN | Guest,
+        teacher: DQN | CallableNetwork,
         store: Store,
         *,
         overlap: bool,
         num_threads: int,
-        student: DQN | Guest,
+        student: DQN | CallableNetwork,
     ) -> None:
-        """Have a teacher play, and where it is not to act always, its student; see `Recording`."""
-        self.recording = Recording(
+        """Have a teacher play, and where it is not to act always, its student; see `TeacherPlay`."""
+        self.recording = TeacherPlay(
             self.rules,
             teacher,
             store,
@@ -93,7 +94,7 @@ class Experience:
     def play_itself(
         self, policy: Policy, folder: Path | None, *, new: bool, resuming_mid_hour: bool, num_threads: int
     ) -> None:
-        """Have the trained module play, going on from what was kept of it; see `OwnPlay`.
+        """Have the trained module play, going on from what was kept of it; see `LivePlay`.
 
         Args:
             policy: The module's.
@@ -105,7 +106,7 @@ class Experience:
         kept = self._state["kept"]
         if not (new or kept) or "hour_begin" not in self._state:
             raise Gone("this checkpoint does not say what its run had played and remembered; begin a new run")
-        self.own_play = OwnPlay(
+        self.own_play = LivePlay(
             self.rules,
             policy,
             folder,
@@ -161,12 +162,12 @@ class Experience:
         self.recording = self.own_play = None
 
 
-def memory_length(rules: Rules, memory_hours: float) -> int:
+def memory_length(rules: PlayConfig, memory_hours: float) -> int:
     """Count the steps of each environment that are remembered."""
     return int(memory_hours * rules.hour_steps) // rules.num_envs
 
 
-def room_for_frames(games: Sequence[Rules], memory_hours: float, device: torch.device) -> torch.device | None:
+def room_for_frames(games: Sequence[PlayConfig], memory_hours: float, device: torch.device) -> torch.device | None:
     """Say where memories are to keep their frames: on a GPU, as they are, if they fit in `SHARE` of what is free there.
 
     Returns:
@@ -193,15 +194,15 @@ def sources_of(game: str | Mapping[str, Any], teacher: Source) -> dict[str, Sour
         return {game: teacher}
     sources = dict(game)
     if not sources:
-        raise ValueError("game is empty; give one, or several with a teacher each: {pong: pong, ...}")
+        raise DistillError("game is empty; give one, or several with a teacher each: {pong: pong, ...}")
     for name, source in sources.items():
         if not (source is None or isinstance(source, str) or callable(source)):
-            raise ValueError(f"the teacher of {name} is {source!r}; it must be a name or a file, or null")
+            raise DistillError(f"the teacher of {name} is {source!r}; it must be a name or a file, or null")
     if teacher is not None:
-        raise ValueError(f"teacher is {teacher!r}; of several games each has its own: {{pong: pong, ...}}")
+        raise DistillError(f"teacher is {teacher!r}; of several games each has its own: {{pong: pong, ...}}")
     without = [name for name, source in sources.items() if source is None]
     if without and len(without) < len(sources):
-        raise ValueError(f"{', '.join(without)} has no teacher; either all games must have one, or none")
+        raise DistillError(f"{', '.join(without)} has no teacher; either all games must have one, or none")
     return sources
 
 

@@ -14,7 +14,7 @@ import torch
 
 from distill.numbering import Numbers
 from distill.replay import Steps
-from distill.rollout import Actors, Policy, Rules, Unfinished, collect, play
+from distill.rollout import Actors, PlayConfig, PlayState, Policy, collect, play
 
 
 class Groups:
@@ -29,7 +29,7 @@ class Groups:
         begin: What each group's thread does first, where there are several.
     """
 
-    def __init__(self, rules: Rules, count: int, num_threads: int, begin: Callable[[], None]) -> None:
+    def __init__(self, rules: PlayConfig, count: int, num_threads: int, begin: Callable[[], None]) -> None:
         count = min(count, rules.num_envs)
         bounds = np.linspace(0, rules.num_envs, count + 1).round().astype(int).tolist()
         self._rules = rules
@@ -41,7 +41,7 @@ class Groups:
         self._taken = [0] * count
         self._telling = threading.Lock()
 
-    def begin(self, policy: Policy, actors: Actors | None, position: Unfinished, played_steps: int) -> None:
+    def begin(self, policy: Policy, actors: Actors | None, position: PlayState, played_steps: int) -> None:
         """Begin anew, from any position.
 
         Args:
@@ -59,7 +59,7 @@ class Groups:
 
         self._playing = []
         for group, (games, envs) in enumerate(zip(self._games, self._envs, strict=True)):
-            at = Unfinished(begun, present[envs], actions[envs])
+            at = PlayState(begun, present[envs], actions[envs])
             playing = play(
                 policy,
                 games,

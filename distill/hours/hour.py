@@ -4,23 +4,26 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from distill.errors import DistillError
 from distill.files.packing import pack, unpack
 from distill.replay import Steps
-from distill.rollout import Unfinished
+from distill.rollout import PlayState
 
 PLAIN = ("labels", "rewards", "ended", "first", "lost_life")
 """Fields of `Steps` that are kept as they are."""
 
 
-class Gone(Exception):
+class Gone(DistillError):
     """An hour is missing that cannot be played again."""
+
+    code = 1
 
 
 class Hour(NamedTuple):
     """What was played, and where play stood at its end."""
 
     steps: Steps
-    position: Unfinished
+    position: PlayState
 
     def to_bytes(self, header: dict[str, Any]) -> bytes:
         """Pack it: safetensors under zstd. Frames stay LZ4 blocks, in the order of time.
@@ -50,7 +53,7 @@ class Hour(NamedTuple):
             ValueError: for what it did not give.
         """
         arrays, _ = unpack(content)
-        _check(arrays)
+        _check_arrays(arrays)
         shape = arrays["frame_sizes"].shape
         ends = np.cumsum(arrays["frame_sizes"].ravel(), dtype=np.int64).tolist()
         packed = arrays["frames"].tobytes()
@@ -62,17 +65,17 @@ class Hour(NamedTuple):
             **{name: arrays[name] for name in PLAIN},
         )
         taken = np.split(arrays["open_actions"].astype(np.int64), np.cumsum(arrays["open_lengths"])[:-1])
-        return cls(steps, Unfinished(int(arrays["begun_episodes"][0]), arrays["open_episodes"], taken))
+        return cls(steps, PlayState(int(arrays["begun_episodes"][0]), arrays["open_episodes"], taken))
 
 
-def _check(arrays: dict[str, np.ndarray]) -> None:
+def _check_arrays(arrays: dict[str, np.ndarray]) -> None:
     """Refuse arrays that do not belong together."""
     kinds = {"labels": "f4", "rewards": "i4", "ended": "?", "first": "?", "lost_life": "?", "actions": "u1"}
     kinds |= {"frames": "u1", "frame_sizes": "u2"}
     kinds |= {"begun_episodes": "i8", "open_episodes": "i8", "open_actions": "u1", "open_lengths": "i8"}
     wrong = [name for name, kind in kinds.items() if name not in arrays or arrays[name].dtype != np.dtype(kind)]
     if wrong:
-        raise ValueError(f"its {', '.join(wrong)} are missing, or of another type")
+        raise DistillError(f"its {', '.join(wrong)} are missing, or of another type")
     shape, lengths = arrays["frame_sizes"].shape, arrays["open_lengths"]
     fitting = (
         len(shape) == 2
@@ -85,4 +88,4 @@ def _check(arrays: dict[str, np.ndarray]) -> None:
         and arrays["open_actions"].shape == (lengths.sum(),)
     )
     if not fitting:
-        raise ValueError("the shapes of its arrays do not belong together")
+        raise DistillError("the shapes of its arrays do not belong together")

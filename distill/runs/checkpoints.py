@@ -12,10 +12,10 @@ from lightning.pytorch.callbacks import Checkpoint
 
 from distill.data import ReplayDataModule
 from distill.files.checkpoint import BEFORE, LAST, read_checkpoint, write_checkpoint
-from distill.player import Diverged
-from distill.runs.stopping import Signals, Stopped
+from distill.module import Diverged
+from distill.runs.signals import Signals, Stopped
 
-SECONDS = 120
+CHECKPOINT_SECONDS = 120
 """Between two checkpoints at most, and a block."""
 
 
@@ -50,7 +50,7 @@ class Checkpoints(Checkpoint):
         seconds: Between two of them, above 0.
     """
 
-    def __init__(self, folder: Path, signals: Signals, seconds: float = SECONDS) -> None:
+    def __init__(self, folder: Path, signals: Signals, seconds: float = CHECKPOINT_SECONDS) -> None:
         self.dirpath = folder
         self.seconds = seconds
         self._signals = signals

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from distill.errors import DistillError
 from distill.files.checkpoint import newest
 from distill.files.store import locked, remove_unfinished
 from distill.runs.process import rank
@@ -21,7 +22,7 @@ CONFIG = "config.yaml"
 OF_ONE_RUN = ("checkpoints", "play", "best")
 """Folders in a run's that no other run writes into."""
 LOCK = "lock"
-LAST = "last"
+RESUME_LAST = "last"
 """As a checkpoint's path, the newest whole one of the run."""
 
 
@@ -40,10 +41,10 @@ def claim(name: str, run_dir: str | None, *, resuming: bool) -> Path:
         return Path(os.environ[RUN_DIR_VARIABLE])
     if any(int(os.environ.get(name, 1)) > 1 for name in PROCESSES_VARIABLES):
         if run_dir is None:
-            raise ValueError("run_dir is not given; processes that torchrun or srun starts cannot agree on a folder")
+            raise DistillError("run_dir is not given; processes that torchrun or srun starts cannot agree on a folder")
         if rank() != 0:
             return Path(run_dir)
-    folder = _number(Path("runs") / name) if run_dir is None else _named(Path(run_dir), resuming)
+    folder = _next_number(Path("runs") / name) if run_dir is None else _named(Path(run_dir), resuming)
     os.environ[RUN_DIR_VARIABLE] = str(folder.absolute())
     return folder
 
@@ -57,7 +58,7 @@ def alone_in(folder: Path) -> Iterator[None]:
     """
     lock = locked((folder / LOCK).open("ab"))
     if lock is None:
-        raise ValueError(f"another process runs in {folder}; wait for it, or give another run_dir")
+        raise DistillError(f"another process runs in {folder}; wait for it, or give another run_dir")
     with lock:
         for part in (folder, *(folder / name for name in OF_ONE_RUN)):
             remove_unfinished(part)
@@ -77,7 +78,7 @@ def last_checkpoint(run: Path) -> str | None:
     """
     found, wrong = newest(run / "checkpoints")
     if found is None and wrong:
-        raise ValueError(f"{wrong[0]}, and there is no other; begin a new run")
+        raise DistillError(f"{wrong[0]}, and there is no other; begin a new run")
     for reason in wrong:
         print(f"{reason}; taking {found}", file=sys.stderr)
     return None if found is None else str(found)
@@ -111,7 +112,7 @@ def _holds_anything(folder: Path) -> bool:
     return any(path.name != LOCK for path in folder.iterdir())
 
 
-def _number(parent: Path) -> Path:
+def _next_number(parent: Path) -> Path:
     _make(parent)
     taken = [int(folder.name) for folder in parent.iterdir() if folder.name.isdigit()]
     number = max(taken, default=-1) + 1
@@ -126,9 +127,9 @@ def _number(parent: Path) -> Path:
 
 def _named(folder: Path, resuming: bool) -> Path:
     if folder.exists() and not folder.is_dir():
-        raise ValueError(f"run_dir {folder} is a file; give a new folder")
+        raise DistillError(f"run_dir {folder} is a file; give a new folder")
     _make(folder)
     if _holds_anything(folder) and not resuming:
         resume = f", or resume with --resume {folder}" if (folder / CONFIG).is_file() else ""
-        raise ValueError(f"run_dir {folder} is not empty; give a new folder{resume}")
+        raise DistillError(f"run_dir {folder} is not empty; give a new folder{resume}")
     return folder

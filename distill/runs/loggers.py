@@ -19,13 +19,15 @@ from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 
+from distill import protocol
 from distill.data import ReplayDataModule
 from distill.engine import frozen_policy
+from distill.errors import DistillError
 from distill.files.store import write_atomically
-from distill.film import FRAMES_PER_SECOND, Actor, film, temperature_of
-from distill.player import Player
+from distill.film import Actor, film, temperature_of
+from distill.module import PolicyModule
 from distill.runs.folder import current
-from distill.scores import flat_scores, games_of
+from distill.runs.scores import flat_scores, games_of
 
 FILM_SECONDS = 30
 
@@ -39,15 +41,15 @@ class Metrics(CSVLogger):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder, name="", version="")
-        self._experiment: _Rows | None = None  # type: ignore[assignment]  # Lightning's would not put rows back
+        self._experiment: _MetricRows | None = None  # type: ignore[assignment]  # Lightning's would not put rows back
         self._file = folder / "metrics.csv"
         self._before = list(csv.DictReader(self._file.read_text().splitlines())) if self._file.is_file() else []
 
     @property
     @rank_zero_experiment
-    def experiment(self) -> "_Rows":
+    def experiment(self) -> "_MetricRows":
         """What holds the rows."""
-        self._experiment = self._experiment or _Rows(self._file)
+        self._experiment = self._experiment or _MetricRows(self._file)
         return self._experiment
 
     @rank_zero_only
@@ -63,7 +65,7 @@ class Metrics(CSVLogger):
         super().log_metrics(metrics, step)
 
 
-class _Rows:
+class _MetricRows:
     """All rows of a file, which is only ever replaced whole."""
 
     def __init__(self, file: Path) -> None:
@@ -101,7 +103,7 @@ class TensorBoard(TensorBoardLogger):
 
     def __init__(self, folder: str | None = None) -> None:
         if importlib.util.find_spec("tensorboard") is None:
-            raise ValueError('tensorboard is missing; pip install "distill[tensorboard]" installs it')
+            raise DistillError('tensorboard is missing; pip install "distill[tensorboard]" installs it')
         super().__init__(folder or current(), name="", version="", default_hp_metric=False)
 
     @rank_zero_only
@@ -150,7 +152,7 @@ class Wandb(WandbLogger):
             return super().experiment
         except Error as error:
             reason = str(error).strip().splitlines()[0].rstrip(".")
-            raise ValueError(f"W&B: {reason}; WANDB_MODE=offline needs no account") from error
+            raise DistillError(f"W&B: {reason}; WANDB_MODE=offline needs no account") from error
 
     @rank_zero_only
     def log_scores(self, scores: Mapping[str, Any], updates: int) -> None:
@@ -206,7 +208,7 @@ def log_config(loggers: Sequence[Logger], config: Mapping[str, Any]) -> None:
 
 
 def log_end(
-    loggers: Sequence[Logger], scores: Mapping[str, Any], model: Player, data: ReplayDataModule, folder: Path
+    loggers: Sequence[Logger], scores: Mapping[str, Any], model: PolicyModule, data: ReplayDataModule, folder: Path
 ) -> None:
     """Log what a run comes to: its scores, and its play where a logger takes videos.
 
@@ -223,7 +225,9 @@ def log_end(
     filming = [logger for logger in loggers if isinstance(logger, Filming) and logger.video]
     for game in model.games if filming else ():
         rules = data.eval_rules(game)
-        rules = rules._replace(numbers=(0,), max_frames=min(rules.max_frames, FILM_SECONDS * FRAMES_PER_SECOND))
+        rules = rules._replace(
+            numbers=(0,), max_frames=min(rules.max_frames, FILM_SECONDS * protocol.FRAMES_PER_SECOND)
+        )
         path = folder / f"{game}.mp4"
         film(_actors(game, model, data), rules, path)
         for logger in filming:
@@ -233,7 +237,7 @@ def log_end(
             logger.end()
 
 
-def _actors(game: str, model: Player, data: ReplayDataModule) -> list[Actor]:
+def _actors(game: str, model: PolicyModule, data: ReplayDataModule) -> list[Actor]:
     """Put a student beside its teacher; a learning teacher plays alone."""
     own = frozen_policy(model.network.for_game(game))
     if game not in data.teachers:

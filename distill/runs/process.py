@@ -9,7 +9,7 @@ from typing import Any
 
 Forwarded = Sequence[str]
 """Options of another command: `--NAME.model.network net3` on one's command line is `--model.network net3` on its."""
-Rehearse = Callable[[Sequence[str]], Mapping[str, Any]]
+CheckOptions = Callable[[Sequence[str]], Mapping[str, Any]]
 """Checks options of `fit` as a run would, without one, and returns the whole config."""
 
 RANK_VARIABLES = ("RANK", "LOCAL_RANK", "SLURM_PROCID")
@@ -17,7 +17,7 @@ MISTAKE = "error: "
 """How the line begins in which a command says why it failed."""
 POLL_SECONDS = 0.2
 """How often one looks at a run."""
-PATIENCE_SECONDS = 30
+STOP_SECONDS = 30
 """How long a run may take to stop when it is asked to."""
 
 
@@ -102,7 +102,7 @@ class Run:
         """Wait until it has stopped, which it was asked to; not for long."""
         if self._process is not None:
             try:
-                self._process.wait(PATIENCE_SECONDS)
+                self._process.wait(STOP_SECONDS)
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()

@@ -9,10 +9,12 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from distill.atari import usable_cores
+from distill.atari.environments import usable_cores
 from distill.runs.process import Run
 
 THREADS_VARIABLE = "OMP_NUM_THREADS"
+RUN_LINE_SECONDS = "10"
+"""How often one of several runs says how far it is, as `distill.runs.status.LINE_SECONDS_VARIABLE` has it."""
 PROGRESS = ("play", "learn", "score", "done")
 """How the lines begin in which a run says how far it is."""
 

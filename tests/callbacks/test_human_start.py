@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from callbacks.human_start import HumanStartEvaluation
+from distill.atari.starts import Starts
 from distill.cli import main
 from distill.data import ReplayDataModule
 from distill.engine import frozen_policy
-from distill.evaluation import Episodes, score_episodes
-from distill.starts import Starts
+from distill.evaluation import EvalConfig, score_episodes
 from distill.student import StudentModule
-from distill.weights import load_network
+from distill.weights.files import load_network
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def starts(make_teacher, tmp_path_factory) -> str:
 @pytest.fixture(autouse=True)
 def _one_process(monkeypatch):
     """One process emulates all starts: each takes seconds to begin, at every evaluation."""
-    monkeypatch.setattr("distill.handover.usable_cores", lambda: 1)
+    monkeypatch.setattr("distill.atari.replayed.usable_cores", lambda: 1)
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def test_it_scores_and_changes_nothing(starts, run, workdir):
     assert all(torch.equal(plain[name], watched[name]) for name in plain)
     rows = [row for row in metrics(workdir / "watched") if row["val/human_start_score"]]
     assert [row["step"] for row in rows] == ["16", "32"]  # updates
-    rules = Episodes("pong", tuple(range(3)), 0, max_frames=700, starts=Starts.load(starts))
+    rules = EvalConfig("pong", tuple(range(3)), 0, max_frames=700, starts=Starts.load(starts))
     student, _ = load_network("watched/student.safetensors")
     teacher, _ = load_network("pong")
     score, best = (score_episodes(frozen_policy(network), rules).mean() for network in (student, teacher))
@@ -157,6 +157,6 @@ def test_two_processes_share_the_starts(starts, workdir):
     done = subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     row = [row for row in metrics(workdir / "run") if row["val/human_start_score"]][-1]
-    rules = Episodes("pong", (0, 1, 2), 0, max_frames=1500, starts=Starts.load(starts))
+    rules = EvalConfig("pong", (0, 1, 2), 0, max_frames=1500, starts=Starts.load(starts))
     scores = score_episodes(frozen_policy(load_network("run/student.safetensors")[0]), rules)
     assert float(row["val/human_start_score"]) == pytest.approx(scores.mean())

@@ -16,11 +16,12 @@ import torch
 from same import same_weights
 
 from callbacks.online_swap import OnlineSwap
-from distill.best import BestNetworks, rounded
 from distill.data import ReplayDataModule
-from distill.hours.recording import Recording
+from distill.errors import DistillError
+from distill.hours.teacher_play import TeacherPlay
 from distill.networks import build
 from distill.student import StudentModule
+from distill.weights.best import BestNetworks, rounded
 from tests.distill.test_data import fit
 
 SCORES = {0: -21.0, 1: -20.0, 2: -20.5, 3: -3.0, 4: -2.0}
@@ -94,12 +95,12 @@ def test_the_order_of_events(teacher, whole, tmp_path, small, monkeypatch):
     store = whole(small).store
     tape = []
     teacher.learn(0, 1, 2, 3, 4)
-    hour, change = Recording.hour, Recording.change_teacher
+    hour, change = TeacherPlay.hour, TeacherPlay.change_teacher
     monkeypatch.setattr(
-        Recording, "hour", lambda self, number, *more: tape.append(f"play {number}") or hour(self, number, *more)
+        TeacherPlay, "hour", lambda self, number, *more: tape.append(f"play {number}") or hour(self, number, *more)
     )
     monkeypatch.setattr(
-        Recording, "change_teacher", lambda self, at, who: tape.append(f"swap {at}") or change(self, at, who)
+        TeacherPlay, "change_teacher", lambda self, at, who: tape.append(f"swap {at}") or change(self, at, who)
     )
 
     class Learning(L.Callback):
@@ -177,13 +178,12 @@ def test_no_hour_is_played_ahead(teacher, whole, tmp_path, small):
     assert same_weights(ahead, whole(small).student)
 
 
-def test_another_folder_than_the_datas_is_refused(teacher, tmp_path, small, capsys):
+def test_another_folder_than_the_datas_is_refused(teacher, tmp_path, small):
     """Who labels the first hour must be the teacher that is followed."""
     teacher.learn(0)
     data = ReplayDataModule("pong", str(tmp_path / "teacher"), **small)
-    with pytest.raises(SystemExit):
+    with pytest.raises(DistillError, match="it must be teacher_run"):
         fit(StudentModule("pong"), data, callbacks=[OnlineSwap(str(tmp_path / "elsewhere"))])
-    assert "it must be teacher_run" in capsys.readouterr().err
 
 
 def test_a_teacher_that_has_ended_is_not_waited_for(teacher, tmp_path, small):
@@ -194,15 +194,15 @@ def test_a_teacher_that_has_ended_is_not_waited_for(teacher, tmp_path, small):
     assert swap.swaps == [(0, 0), (1, 1)]
 
 
-def test_a_dead_teacher_stops_the_student(teacher, tmp_path, small, capsys):
+def test_a_dead_teacher_stops_the_student(teacher, tmp_path, small):
     """Without progress for as long as one is patient, one line says so."""
     teacher.learn(0)
-    with pytest.raises(SystemExit):
+    with pytest.raises(DistillError, match=r"is at hour 0 and has made no progress for 0\.005 minutes") as stop:
         distil(tmp_path, small, patience_minutes=0.005, poll_seconds=0.05)
-    assert "is at hour 0 and has made no progress for 0.005 minutes" in capsys.readouterr().err
+    assert stop.value.code == 1
 
 
-def test_a_clock_that_goes_backwards_is_refused(teacher, tmp_path, small, capsys):
+def test_a_clock_that_goes_backwards_is_refused(teacher, tmp_path, small):
     """An index that knows less than before is another run's."""
     index = teacher.best.folder / "index.json"
     teacher.learn(0, 1)
@@ -214,9 +214,8 @@ def test_a_clock_that_goes_backwards_is_refused(teacher, tmp_path, small, capsys
             if trainer.current_epoch == 1:
                 index.write_text(early)
 
-    with pytest.raises(SystemExit):
+    with pytest.raises(DistillError, match="went back from hour 2 to 1"):
         distil(tmp_path, small, callbacks=[Meddling()])
-    assert "went back from hour 2 to 1" in capsys.readouterr().err
 
 
 def test_several_games_are_refused(tmp_path):

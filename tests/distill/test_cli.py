@@ -15,13 +15,13 @@ import pytest
 import torch
 import yaml
 
-from distill.cli import GROUPS, TRAINERS_WORDS, main
+from distill.cli import COMMAND_GROUPS, TRAINERS_WORDS, main
 from distill.commands import COMMANDS, divide, prefix_of, words_of
 from distill.files.checkpoint import newest
 from distill.runs.folder import alone_in
 from distill.runs.process import Forwarded
-from distill.scores import compare
-from distill.weights import load_network
+from distill.runs.scores import compare
+from distill.weights.files import load_network
 
 ROOT = str(Path(__file__).parents[2])
 SMALL = [
@@ -110,7 +110,7 @@ def test_scores_are_kept_before_they_are_shown(fit, workdir, monkeypatch):
     def nobody_reads(scores: dict) -> None:
         raise SystemExit(1)  # as rich does of a broken pipe
 
-    monkeypatch.setattr("distill.fit.show", nobody_reads)
+    monkeypatch.setattr("distill.fit.show_scores", nobody_reads)
     with pytest.raises(SystemExit):
         fit("--run_dir", "mine")
     assert (workdir / "mine" / "scores.json").is_file()
@@ -208,7 +208,7 @@ def test_the_page_of_help_fits_a_screen_and_names_every_command(capsys):
     assert len(lines) <= 24
     assert max(map(len, lines)) <= 80
     assert "torch" not in done.stderr
-    named = {name for group in GROUPS.values() for name in group}
+    named = {name for group in COMMAND_GROUPS.values() for name in group}
     assert named == {"fit", "validate", *COMMANDS}
     for name in named:
         with pytest.raises(SystemExit) as stop:
@@ -274,7 +274,7 @@ def test_wrong_names_are_answered_before_pytorch_is_imported(workdir):
     assert done.stdout.split() == ["2"] * len(wrong) + ["set()"]
 
 
-@pytest.mark.parametrize("name", [name for group in GROUPS.values() for name in group])
+@pytest.mark.parametrize("name", [name for group in COMMAND_GROUPS.values() for name in group])
 def test_first_words_are_those_of_the_parser(name, capsys):
     """The words that are let through to a command's parser are those that its help shows, with what stands alone."""
     with pytest.raises(SystemExit):

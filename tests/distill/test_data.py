@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from distill import protocol
-from distill.atari import Atari
+from distill.atari.environments import Atari
 from distill.data import ReplayDataModule
-from distill.evaluation import Episodes
-from distill.hours.recording import Recording
+from distill.evaluation import EvalConfig
+from distill.hours.teacher_play import TeacherPlay
 from distill.student import StudentModule
 from distill.teacher import TeacherModule
 
@@ -248,8 +248,8 @@ def test_validation_scores_the_students_own_play(make_teacher, small):
 @pytest.mark.parametrize("beta", [1.0, [(0, 1.0), (5, 0.0)]])
 def test_what_a_run_goes_on_from_is_not_evicted(make_teacher, small, tmp_path, monkeypatch, beta):
     """With a limit below the memory, a run that goes on finds each hour that it remembered, and plays the next."""
-    played, play = [], Recording._play
-    monkeypatch.setattr(Recording, "_play", lambda self, hour, tell: played.append(hour) or play(self, hour, tell))
+    played, play = [], TeacherPlay._play
+    monkeypatch.setattr(TeacherPlay, "_play", lambda self, hour, tell: played.append(hour) or play(self, hour, tell))
     few = {**small, "memory_hours": 3, "store_limit_gb": 1e-6, "beta": beta}
 
     def run(hours, **how):
@@ -321,7 +321,7 @@ def test_mixed_precision_learns_from_fresh_weights(make_teacher, small):
 def test_the_evaluations_rules_are_the_options():
     """Episodes, seed, epsilon and longest episode of an evaluation are the ones given."""
     data = ReplayDataModule("pong", seed=5, eval_epsilon=0.25, eval_episodes=3, max_frames=400)
-    assert data.eval_rules("pong") == Episodes("pong", (0, 1, 2), 5, 0.25, 400)
+    assert data.eval_rules("pong") == EvalConfig("pong", (0, 1, 2), 5, 0.25, 400)
 
 
 def test_the_defaults_are_the_papers():

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from distill import evaluation
-from distill.atari import MAX_SEED, Atari
+from distill.atari.environments import MAX_SEED, Atari
 from distill.engine import frozen_policy
 from distill.evaluation import (
-    Episodes,
+    EvalConfig,
     Progress,
     play_episodes,
     random_adjusted_ratio,
@@ -21,7 +21,7 @@ from distill.evaluation import (
 from distill.networks import build
 from distill.randomness import generator
 
-QBERT = Episodes("qbert", (0, 1, 2, 3), seed=3, epsilon=0.0, max_frames=800)
+QBERT = EvalConfig("qbert", (0, 1, 2, 3), seed=3, epsilon=0.0, max_frames=800)
 
 
 def policy(observations: np.ndarray) -> np.ndarray:
@@ -150,12 +150,12 @@ def test_ratio_to_a_poor_teacher(teacher):
 
 def test_published_random_score():
     """Pong's random score is the printed one, and nothing is played for it."""
-    assert random_score(Episodes("pong", (), seed=0)) == -20.7
+    assert random_score(EvalConfig("pong", (), seed=0)) == -20.7
 
 
 def test_played_random_score():
     """Elsewhere a random player is scored, whatever the epsilon of the episodes."""
-    episodes = Episodes("carnival", (0, 1, 2), seed=0, epsilon=0.05, max_frames=400)
+    episodes = EvalConfig("carnival", (0, 1, 2), seed=0, epsilon=0.05, max_frames=400)
     favourite = lambda observations: np.eye(6, dtype=np.float32)[np.full(len(observations), 3)]  # noqa: E731
     expected = score_episodes(favourite, episodes._replace(epsilon=1.0))
     assert expected.min() > 0
@@ -170,7 +170,7 @@ def test_an_interval_is_of_95_percent():
 def test_published_random_scores_are_of_their_rules(monkeypatch):
     """With other starts, sticky actions or shorter episodes a random player plays."""
     monkeypatch.setattr("distill.evaluation.score_episodes", lambda policy, rules: np.array([7.0]))
-    whole = Episodes("pong", (0,), 0)
+    whole = EvalConfig("pong", (0,), 0)
     assert random_score(whole) == -20.7
     for other in ({"max_frames": 400}, {"sticky": 0.25}, {"starts": object()}):
         assert random_score(whole._replace(**other)) == 7.0

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from distill.atari import Atari, num_actions
+from distill.atari.environments import Atari, num_actions
 from distill.cli import main
 from distill.data import ReplayDataModule
 from distill.evaluation import geometric_mean
@@ -16,7 +16,7 @@ from distill.networks import build, count_parameters
 from distill.replay import Memory
 from distill.student import StudentModule
 from distill.teacher import TeacherModule
-from distill.weights import load_network, load_teacher, save_network
+from distill.weights.files import load_network, load_teacher, save_network
 from tests.distill.test_data import fit
 
 THREE = {"freeway": 3, "pong": 6, "qbert": 6}

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from same import same_steps
 
-from distill.atari import Atari
+from distill.atari.environments import Atari
 from distill.randomness import generator
 from distill.replay import Memory, Steps
-from distill.rollout import Episodes, Policy, Rules, Step, Unfinished, collect, play
+from distill.rollout import EpisodeGenerators, PlayConfig, PlayState, Policy, Step, collect, play
 from distill.schedule import Schedule
 
 
-def episodes(count: float = math.inf, seed: int = 0) -> Episodes:
+def episodes(count: float = math.inf, seed: int = 0) -> EpisodeGenerators:
     return lambda number: generator(seed, "test", number) if number < count else None
 
 
@@ -171,7 +171,7 @@ def test_play_goes_on_where_it_was_broken_off(game):
     games = Atari(game, 3, max_frames=120)
     policy = pixel_counter(games.num_actions)
     whole = play(policy, games, episodes(), fixed(0.5), packs=True)
-    position, rebuilt = Unfinished.fresh(3), Atari(game, 3, max_frames=120)
+    position, rebuilt = PlayState.fresh(3), Atari(game, 3, max_frames=120)
     for length in pieces:
         broken = play(policy, rebuilt, episodes(), fixed(0.5), position, packs=True)
         steps = collect(broken, length, rebuilt)
@@ -188,7 +188,7 @@ def test_where_play_stands():
     steps = Steps.empty(4, 3, 6)
     steps.first[:], steps.ended[:] = first, ended
     steps.actions[:] = np.arange(12).reshape(4, 3)
-    position = Unfinished.fresh(3).after(steps)
+    position = PlayState.fresh(3).after(steps)
     assert position.begun == 7  # 0 1 2, then 3 and 4 at time 2, 5 at time 3, 6 is about to begin
     assert position.numbers.tolist() == [0, 5, 6]
     assert [actions.tolist() for actions in position.actions] == [[0, 3, 6, 9], [10], []]
@@ -213,7 +213,7 @@ def test_lost_lives():
 
 def test_each_process_plays_for_itself():
     """Episodes, and who acts in them, depend on the process's rank."""
-    rules = Rules("breakout", 0, 0, 4, 400, Schedule.of(0.3), 2000, Schedule.of(0.5))
+    rules = PlayConfig("breakout", 0, 0, 4, 400, Schedule.of(0.3), 2000, Schedule.of(0.5))
     other = replace(rules, rank=1)
     assert rules.episode(0).random() != other.episode(0).random()
     acts = [[one.student_acts(number, 0) for number in range(64)] for one in (rules, other)]

@@ -9,12 +9,13 @@ from torch import nn
 from torch.testing import assert_close
 
 from distill.data import ReplayDataModule
+from distill.errors import DistillError
 from distill.losses import gap_loss, kl_loss, mse_loss, nll_loss
+from distill.module import Diverged
 from distill.networks import build
-from distill.player import Diverged
 from distill.replay import Block, Minibatch
 from distill.student import StudentModule
-from distill.weights import load_network, save_network
+from distill.weights.files import load_network, save_network
 from tests.distill.test_data import fit
 
 
@@ -199,3 +200,46 @@ def test_lightnings_backward_pass_is_taken_where_it_does_more(precision, strateg
     student = StudentModule("pong")
     student._trainer = SimpleNamespace(callbacks=[], strategy=strategy, precision=precision)
     assert student._unwatched() == unwatched
+
+
+class OwnOptimizer(StudentModule):
+    """Has two groups of different rates, of which one falls after each update, the other after each hour."""
+
+    interval = "step"
+
+    def configure_optimizers(self):
+        head = [*self.network.out.parameters()]
+        body = [weight for weight in self.network.parameters() if all(weight is not one for one in head)]
+        optimizer = torch.optim.SGD([{"params": body, "lr": 1e-3}, {"params": head, "lr": 1e-2}])
+        scheduler = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.5)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": self.interval}}
+
+
+@pytest.mark.parametrize(("interval", "times"), [("step", 16), ("epoch", 2)])
+def test_an_optimiser_of_ones_own_keeps_its_rates(make_teacher, small, monkeypatch, capsys, interval, times):
+    """Each group's rate is its own, and follows its scheduler, in updates or in hours."""
+    monkeypatch.setattr(OwnOptimizer, "interval", interval)
+    module = OwnOptimizer("pong", network="net3")
+    fit(module, ReplayDataModule("pong", make_teacher("pong"), **small))
+    rates = [group["lr"] for group in module.optimizers().param_groups]
+    assert rates == pytest.approx([1e-3 * 0.5**times, 1e-2 * 0.5**times])
+    assert capsys.readouterr().err == ""
+
+
+def test_a_learning_rate_beside_an_optimiser_of_ones_own_is_said_not_to_hold(make_teacher, small, capsys):
+    """One line names whose rates hold."""
+    data = ReplayDataModule("pong", make_teacher("pong"), **small)
+    fit(OwnOptimizer("pong", network="net3", learning_rate=0.5), data, hours=1)
+    expected = "note: learning_rate is not used: configure_optimizers of OwnOptimizer sets its own rates\n"
+    assert capsys.readouterr().err == expected
+
+
+def test_two_optimisers_are_refused(make_teacher, small):
+    """A block of updates is of one; the line says so."""
+
+    class Two(StudentModule):
+        def configure_optimizers(self):
+            return [torch.optim.SGD(self.network.parameters(), 1e-3) for _ in range(2)]
+
+    with pytest.raises(DistillError, match="returns 2 optimisers; an update is one step of one"):
+        fit(Two("pong", network="net3"), ReplayDataModule("pong", make_teacher("pong"), **small), hours=1)

@@ -20,9 +20,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load, save
 
-from distill import weights
-from distill.atari import Cartridge
-from distill.best import BestNetworks, read_index, rounded
+from distill.atari.environments import Cartridge
+from distill.atari.starts import Start, Starts, screen_hash
 from distill.cli import main
 from distill.files.checkpoint import read_checkpoint, write_checkpoint
 from distill.files.packing import HEADER
@@ -30,9 +29,10 @@ from distill.files.store import Store, seal, unseal
 from distill.hours.hour import Hour
 from distill.networks import build
 from distill.replay import Steps
-from distill.rollout import Unfinished
-from distill.starts import Start, Starts, screen_hash
-from distill.weights import load_network, save_network
+from distill.rollout import PlayState
+from distill.weights import files as weights
+from distill.weights.best import BestNetworks, read_index, rounded
+from distill.weights.files import load_network, save_network
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.slow
@@ -109,7 +109,7 @@ def hour_file():
     steps = Steps.empty(6, 2, 3)
     for name in ("labels", "actions", "rewards", "ended", "first", "lost_life"):
         getattr(steps, name)[:] = 0
-    position = Unfinished(5, np.array([3, 4]), [np.array([1, 2]), np.zeros(0, np.int64)])
+    position = PlayState(5, np.array([3, 4]), [np.array([1, 2]), np.zeros(0, np.int64)])
     return Hour(steps, position).to_bytes({"game": "freeway", "hour": 7})
 
 

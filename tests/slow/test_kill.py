@@ -19,10 +19,10 @@ import pytest
 import torch
 from forked import fork
 
-import distill.atari
+import distill.atari.environments
 from distill.cli import main
 from distill.runs.checkpoints import Checkpoints
-from distill.weights import load_network
+from distill.weights.files import load_network
 
 pytestmark = [
     pytest.mark.slow,
@@ -56,7 +56,7 @@ def end_after(event: str, number: int) -> None:
         return counted
 
     if event == "step":
-        distill.atari.Atari.send = counting(distill.atari.Atari.send)
+        distill.atari.environments.Atari.send = counting(distill.atari.environments.Atari.send)
     elif event == "update":
         torch.Tensor.backward = counting(torch.Tensor.backward)
     elif event == "write":

@@ -11,7 +11,7 @@ import pytest
 
 from distill.data import ReplayDataModule
 from distill.runs.checkpoints import Checkpoints, SealedFiles
-from distill.runs.stopping import Signals
+from distill.runs.signals import Signals
 from distill.student import StudentModule
 from tests.distill.test_data import fit
 

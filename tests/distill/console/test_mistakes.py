@@ -4,23 +4,31 @@ import os
 
 import pytest
 
-from distill.console.mistakes import allow_classes, fail
+from distill.cli import main
+from distill.console.mistakes import allow_classes
+from distill.errors import DistillError
 
 
 @pytest.mark.parametrize(
-    ("rank", "everywhere", "said"),
+    ("rank", "code", "said"),
     [
-        ("0", False, "error: no room\n"),
-        ("1", False, ""),
-        ("1", True, "error: process 1: no room\n"),
+        ("0", 1, "error: no room\n"),
+        ("0", 2, "error: no room\n"),
+        ("1", 2, ""),
+        ("1", 1, "error: process 1: no room\n"),
     ],
 )
-def test_who_says_it(monkeypatch, capsys, rank, everywhere, said):
-    """What all processes find the first one says; what one alone may find each says for itself."""
+def test_who_says_it(monkeypatch, capsys, rank, code, said):
+    """A mistake the first of several processes says; what failed, and may have failed in one alone, each says."""
+
+    def failing(args: list[str]) -> None:
+        raise DistillError("no room", code)
+
     monkeypatch.setenv("RANK", rank)
+    monkeypatch.setattr("distill.cli.run", failing)
     with pytest.raises(SystemExit) as stop:
-        fail("no room", code=1, everywhere=everywhere)
-    assert stop.value.code == 1
+        main(["fit"])
+    assert stop.value.code == code
     assert capsys.readouterr().err == said
 
 

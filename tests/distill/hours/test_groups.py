@@ -10,10 +10,10 @@ from same import same_steps
 
 from distill.hours.groups import Groups
 from distill.replay import Steps
-from distill.rollout import Rules, Unfinished
+from distill.rollout import PlayConfig, PlayState
 from distill.schedule import Schedule
 
-RULES = Rules("pong", 0, 0, 5, 200, Schedule(hours=(0.0, 3.0), values=(1.0, 0.0)), 100)
+RULES = PlayConfig("pong", 0, 0, 5, 200, Schedule(hours=(0.0, 3.0), values=(1.0, 0.0)), 100)
 """Episodes of up to 25 steps."""
 
 
@@ -26,7 +26,7 @@ def counting(observations: np.ndarray) -> np.ndarray:
 def hours(count: int, policy=counting, begin_at: int = 0) -> list[Steps]:
     """Play three hours in so many groups."""
     with closing(Groups(RULES, count, 2, begin=lambda: None)) as groups:
-        position, found = Unfinished.fresh(5), []
+        position, found = PlayState.fresh(5), []
         for hour in range(3):
             if hour in (0, begin_at):
                 groups.begin(policy, None, position, hour * RULES.hour_steps)

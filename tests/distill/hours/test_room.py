@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from distill.hours.experience import SHARE, room_for_frames
-from distill.hours.recording import Division, divide_cores
-from distill.rollout import Rules
+from distill.hours.teacher_play import Division, divide_cores
+from distill.rollout import PlayConfig
 from distill.schedule import Schedule
 
-RULES = Rules("pong", 0, 0, 30, 54_000, Schedule.of(0.05), 108_000)
+RULES = PlayConfig("pong", 0, 0, 30, 54_000, Schedule.of(0.05), 108_000)
 TEN_HOURS = ((540_000 // 30 + 3) * 30 + 1) * 84 * 84
 """Bytes of a game's frames, those before the oldest observation and a black one included."""
 

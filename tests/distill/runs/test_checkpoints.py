@@ -9,9 +9,9 @@ from same import same_weights
 
 from distill.data import ReplayDataModule
 from distill.files.checkpoint import LAST, newest, read_checkpoint
-from distill.player import Diverged
+from distill.module import Diverged
 from distill.runs.checkpoints import Checkpoints, SealedFiles
-from distill.runs.stopping import Signals, Stopped
+from distill.runs.signals import Signals, Stopped
 from distill.student import StudentModule
 from distill.teacher import TeacherModule
 from tests.distill.test_data import fit

@@ -12,10 +12,10 @@ import torch
 import wandb
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from distill.best import BestNetworks, rounded
 from distill.cli import main
 from distill.networks import build
-from distill.scores import flat_scores
+from distill.runs.scores import flat_scores
+from distill.weights.best import BestNetworks, rounded
 
 CONF = Path(__file__).parents[3] / "conf"
 WANDB = ["--config", "conf/logger/wandb.yaml"]

@@ -1,0 +1,1 @@
+"""The emulator: environments, starts, and replayed starts."""

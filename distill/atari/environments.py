@@ -1,0 +1,358 @@
+"""Atari games as native vector environments; the only file that imports `ale_py`.
+
+An episode here is a function of (game, seed, actions) alone. Each begins with a freshly loaded cartridge, because in
+some games (Freeway, Frostbite, Seaquest) what a plain reset leaves behind depends on what was played before. The
+load costs 0.09 to 0.18 CPU-seconds, some 300 steps: for each the emulator blends 16,384 pairs of colours, and looks for
+the nearest to 262,144 others. Making an environment loads once more, so those that are closed are used again.
+"""
+
+import atexit
+import functools
+import hashlib
+import os
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import ale_py
+import gymnasium
+import numpy as np
+from ale_py import roms
+from jaxtyping import Bool, Int, Int32, Int64, UInt8
+
+from distill import checks, protocol
+from distill.atari.watchdog import Watch
+from distill.errors import DistillError
+
+MAX_SEED = 2**31 - 1
+"""Seeds of an environment are below this."""
+ALL_ACTIONS = 18
+"""What a console's joystick and button can do; the games understand some of them."""
+
+
+def games() -> list[str]:
+    """List the games there are, by the ALE's lower-case names."""
+    return sorted(roms.get_all_rom_ids())
+
+
+def check_game(game: str) -> None:
+    """Raise a `ValueError` that lists the legal names unless `game` is one."""
+    checks.one_of(games(), game=game)
+
+
+@functools.cache
+def num_actions(game: str) -> int:
+    """Count a game's legal actions, its minimal set.
+
+    Raises:
+        ValueError: for an unknown game.
+    """
+    return len(legal_actions(game))
+
+
+def action_names(game: str) -> tuple[str, ...]:
+    """Name a game's legal actions in the order in which networks number them.
+
+    Raises:
+        ValueError: for an unknown game.
+    """
+    return tuple(ale_py.Action(action).name for action in legal_actions(game))
+
+
+@functools.cache
+def legal_actions(game: str) -> tuple[int, ...]:
+    """Number a game's legal actions among the 18 that a console has, in the order in which networks number them.
+
+    Raises:
+        ValueError: for an unknown game.
+    """
+    return Cartridge(game).legal_actions
+
+
+def keys_of_actions(game: str) -> dict[tuple[str, ...], int]:
+    """Say which keys, pressed together, mean which of the 18 actions, by gymnasium's convention."""
+    ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
+    return ale_py.AtariEnv(game, full_action_space=True).get_keys_to_action()
+
+
+def _rom(game: str) -> Path:
+    path = roms.get_rom_path(game)
+    assert path is not None, "a game that there is has a cartridge"
+    return path
+
+
+@functools.cache
+def rom_md5(game: str) -> str:
+    """Identify a game's cartridge."""
+    check_game(game)
+    return hashlib.md5(_rom(game).read_bytes()).hexdigest()
+
+
+def usable_cores() -> int:
+    """Count the cores this process may use; the machine's count ignores containers."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def check_actions(game: str, actions: Int64[np.ndarray, " N"]) -> None:
+    """Refuse an action that the game does not have, for which a native environment would wait for ever."""
+    if actions.min() < 0 or actions.max() >= num_actions(game):
+        raise DistillError(f"{game} has actions 0 to {num_actions(game) - 1}, got {actions.tolist()}")
+
+
+class Cartridge:
+    """One emulator, frame by frame: all 18 actions, nothing skipped, nothing repeated.
+
+    Args:
+        game: ALE name.
+        seed: Of the emulator, from 0 to `MAX_SEED - 1`; with nothing random left it changes nothing.
+        color_averaging: Whether `picture` blends two frames, as some old recordings do.
+    """
+
+    def __init__(self, game: str, seed: int = 0, *, color_averaging: bool = False) -> None:
+        check_game(game)
+        ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
+        self.game = game
+        self._ale = ale_py.ALEInterface()
+        self._ale.setInt("random_seed", seed)
+        self._ale.setFloat("repeat_action_probability", 0.0)
+        self._ale.setBool("color_averaging", color_averaging)
+        self.restart()
+
+    def restart(self) -> None:
+        """Load the game afresh: what was played before leaves nothing behind."""
+        self._ale.loadROM(_rom(self.game))
+        self._ale.reset_game()  # as the vector environment does; without it Freeway and Frostbite go otherwise
+
+    def act(self, action: int) -> int:
+        """Play one frame, 1/60 of a second, with an action from 0 to 17; return the reward."""
+        return self._ale.act(action)
+
+    @property
+    def legal_actions(self) -> tuple[int, ...]:
+        """The game's minimal set."""
+        return tuple(action.value for action in self._ale.getMinimalActionSet())
+
+    @property
+    def over(self) -> bool:
+        """Whether the episode has ended."""
+        return self._ale.game_over()
+
+    @property
+    def lives(self) -> int:
+        """How many are left."""
+        return self._ale.lives()
+
+    @property
+    def screen(self) -> UInt8[np.ndarray, "210 160"]:
+        """What is seen, in grey."""
+        return self._ale.getScreenGrayscale()
+
+    @property
+    def picture(self) -> UInt8[np.ndarray, "210 160 3"]:
+        """What is seen, in red, green and blue."""
+        return self._ale.getScreenRGB()
+
+
+class MadeAs(NamedTuple):
+    """What native environments are made with; equal ones can take each other's place."""
+
+    game: str
+    num_envs: int
+    num_threads: int
+    max_frames: int
+    sticky: float
+    process: int
+    """Which made them: after a fork their threads are not there."""
+
+    def make(self) -> ale_py.AtariVectorEnv:
+        """Make some."""
+        return ale_py.AtariVectorEnv(
+            self.game,
+            self.num_envs,
+            num_threads=self.num_threads,
+            autoreset_mode=gymnasium.vector.AutoresetMode.NEXT_STEP,
+            grayscale=True,
+            episodic_life=False,
+            reward_clipping=False,
+            use_fire_reset=False,
+            max_num_frames_per_episode=self.max_frames,
+            repeat_action_probability=self.sticky,
+            stack_num=protocol.STACKED_FRAMES,
+            frameskip=protocol.FRAMES_PER_STEP,
+            maxpool=True,
+            noop_max=protocol.NOOP_MAX,
+            img_height=protocol.FRAME_SIZE,
+            img_width=protocol.FRAME_SIZE,
+            full_action_space=False,
+        )
+
+
+class Idle:
+    """Native environments that were closed, at rest, until some like them are wanted.
+
+    Args:
+        most: How many are kept, about 1 MB each; the longest unused go.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._kept: list[tuple[MadeAs, ale_py.AtariVectorEnv]] = []
+        self._lock = threading.Lock()
+
+    def take(self, wanted: MadeAs) -> ale_py.AtariVectorEnv | None:
+        """Return some that were made so, if there are any."""
+        with self._lock:
+            for place, (made, envs) in enumerate(self._kept):
+                if made == wanted:
+                    del self._kept[place]
+                    return envs
+        return None
+
+    def put(self, made: MadeAs, envs: ale_py.AtariVectorEnv) -> None:
+        """Keep some, if there is room."""
+        with self._lock:
+            self._kept.append((made, envs))
+            while sum(made.num_envs for made, _ in self._kept) > self._most:
+                self._kept.pop(0)[1].close()
+
+    def clear(self) -> None:
+        """Close all."""
+        with self._lock:
+            while self._kept:
+                self._kept.pop()[1].close()
+
+
+_idle = Idle(most=128)
+atexit.register(_idle.clear)  # else the emulator's bindings complain of what they find when the interpreter ends
+
+
+class Atari:
+    """`num_envs` copies of one game, stepped together by native threads.
+
+    Rewards are neither clipped nor scaled, a lost life does not end an episode, FIRE is not pressed for the player.
+    Who goes on stepping after an episode's end, without `restart`, gets one that depends on what was played before.
+
+    Args:
+        game: ALE name, e.g. `ms_pacman`.
+        num_envs: Environments, N.
+        sticky: Probability that the emulator repeats the last action for a frame, 0 to 1; the paper's is 0.
+        max_frames: Longest episode in frames, the no-ops at its start not counted.
+        num_threads: Native threads; 0 means one per usable core.
+    """
+
+    def __init__(
+        self,
+        game: str,
+        num_envs: int,
+        *,
+        sticky: float = 0.0,
+        max_frames: int = protocol.MAX_FRAMES,
+        num_threads: int = 0,
+    ) -> None:
+        checks.at_least(1, num_envs=num_envs)  # of none, the native environment crashes
+        self.game = game
+        self.num_envs = num_envs
+        self.num_actions = num_actions(game)
+        self.max_frames = max_frames
+        self._made_as = MadeAs(
+            game, num_envs, min(num_threads or usable_cores(), num_envs), max_frames, sticky, os.getpid()
+        )
+        self._envs = _idle.take(self._made_as) or self._made_as.make()
+        self._at_rest = True
+        self._noops = np.zeros(num_envs, np.int32)
+        self._watch = Watch(f"environments of {game}")
+
+    def restart(
+        self, seeds: Int64[np.ndarray, " M"], which: Bool[np.ndarray, " N"] | None = None
+    ) -> UInt8[np.ndarray, "N 4 84 84"]:
+        """Begin new episodes, each from a fresh cartridge and its own number of no-ops.
+
+        Args:
+            seeds: One for each new episode, 0 to `MAX_SEED - 1`.
+            which: The environments to restart; None means all, which must come first.
+
+        Returns:
+            The observations of all environments.
+        """
+        options = None if which is None else {"reset_mask": which}
+        with self._watch:
+            self._at_rest = False
+            observations, info = self._envs.reset(seed=seeds, options=options)
+            self._at_rest = True
+        idled = info["episode_frame_number"]
+        self._noops = idled if which is None else np.where(which, idled, self._noops)
+        return observations
+
+    def lead_in(self, env: int) -> UInt8[np.ndarray, " F"]:
+        """Give the actions, one a frame, before the first observation of an environment's episode: its no-ops."""
+        return np.zeros(self._noops[env], np.uint8)
+
+    def rebuild(
+        self, seeds: Int64[np.ndarray, " N"], actions: Sequence[Int64[np.ndarray, " _"]]
+    ) -> tuple[UInt8[np.ndarray, "N 4 84 84"], Int[np.ndarray, " N"]]:
+        """Bring each environment where a seed and the actions since have brought it once.
+
+        All step together for as long as the longest list, so that every list ends on the same step.
+
+        Args:
+            seeds: One for each environment.
+            actions: One list for each, of any lengths.
+
+        Returns:
+            Observations, and lives left; 0 lives where no action was taken.
+        """
+        lengths = np.array([len(one) for one in actions])
+        longest = lengths.max()
+        begins = longest - lengths
+        padded = np.zeros((longest, self.num_envs), np.int64)
+        for env, one in enumerate(actions):
+            padded[begins[env] :, env] = one
+        observations, lives = self.restart(seeds), np.zeros(self.num_envs, np.int64)
+        for time in range(longest + 1):
+            starting = begins == time
+            if time and starting.any():
+                observations = self.restart(seeds[starting], starting)
+                lives = np.where(starting, 0, lives)
+            if time < longest:
+                observations, _, _, lives = self.step(padded[time])
+        return observations, lives
+
+    def send(self, actions: Int64[np.ndarray, " N"]) -> None:
+        """Begin a step in every environment, which `recv` ends.
+
+        Raises:
+            ValueError: for an action that the game does not have (the native environment would wait for ever), and
+                after a fork.
+        """
+        check_actions(self.game, actions)
+        with self._watch:
+            self._at_rest = False
+            self._envs.send(actions)
+
+    def recv(
+        self,
+    ) -> tuple[UInt8[np.ndarray, "N 4 84 84"], Int32[np.ndarray, " N"], Bool[np.ndarray, " N"], Int[np.ndarray, " N"]]:
+        """Wait until every environment has taken the step.
+
+        Returns:
+            Observations, rewards, whether the episode ended with this step, and lives left.
+        """
+        with self._watch:
+            observations, rewards, terminated, truncated, info = self._envs.recv()
+            self._at_rest = True
+        return observations, rewards, terminated | truncated, info["lives"]
+
+    def step(
+        self, actions: Int64[np.ndarray, " N"]
+    ) -> tuple[UInt8[np.ndarray, "N 4 84 84"], Int32[np.ndarray, " N"], Bool[np.ndarray, " N"], Int[np.ndarray, " N"]]:
+        """Take one step in every environment: `send`, and `recv`."""
+        self.send(actions)
+        return self.recv()
+
+    def close(self) -> None:
+        """Let the next that is made like this one have its environments; nothing else may be asked of this one."""
+        if self._at_rest:
+            _idle.put(self._made_as, self._envs)
+        else:
+            self._envs.close()

@@ -1,0 +1,1 @@
+"""Many runs: online, sweep, reproduce."""

@@ -1,1 +1,0 @@
-"""The paper's experiments, tables and figures, from our own runs."""

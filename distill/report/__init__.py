@@ -1,0 +1,1 @@
+"""The paper's numbers, tables, figures and page, from our own runs."""

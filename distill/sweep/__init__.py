@@ -1,1 +1,0 @@
-"""Sweeps, in the format of Weights & Biases, run here."""

@@ -1,0 +1,1 @@
+"""Commands on what is finished: evaluate, export, import, record, starts, bench."""

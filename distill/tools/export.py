@@ -1,0 +1,192 @@
+"""`python -m distill export`: a network as a file for others to run, checked against the one it came from."""
+
+import io
+import itertools
+import json
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from distill import checks
+from distill.atari.environments import action_names
+from distill.engine import frozen_policy, module_policy
+from distill.errors import DistillError
+from distill.evaluation import EvalConfig, games_for, steps_of
+from distill.files.packing import HEADER
+from distill.files.store import write_atomically
+from distill.networks import DQN, count_parameters
+from distill.protocol import FRAMES_PER_STEP, STACKED_FRAMES
+from distill.rollout import Policy
+from distill.weights.files import INPUT, digest, find_weights, load_network, load_teacher, network_bytes
+from distill.weights.onnx_files import open_onnx, to_onnx
+
+SUFFIXES = {"onnx": ".onnx", "torch": ".pt2", "safetensors": ".safetensors"}
+OBSERVATIONS = 1000
+ENVIRONMENTS = 8
+ENOUGH_EQUAL = 0.99
+
+
+def export(
+    weights: str,
+    format: Literal["onnx", "torch", "safetensors"] = "onnx",
+    out: str | None = None,
+    game: str | None = None,
+    teacher: str | None = None,
+) -> None:
+    """Write a network of one game as a file of its own, and check it.
+
+    It takes uint8 observations of any number and gives a score for each legal action; pixels are scaled inside. The
+    file's metadata names the game, the actions, the preprocessing and the weights it came from. It is read back and
+    asked about 1,000 real observations, beside the network.
+
+    Args:
+        weights: A shipped teacher's name, a weight file, or a run's checkpoint.
+        format: `onnx`; `torch`, which `torch.export.load` reads; or `safetensors`, for one game of several.
+        out: The file; by default in the working directory, named after `weights` and the game.
+        game: Which, of a network that plays several.
+        teacher: Whom to show beside it: as `weights`.
+    """
+    network, header = load_network(weights, game)
+    game, source = header["game"], find_weights(weights)
+    other = load_teacher(teacher, game, network.num_actions)[0] if teacher else None
+    name = source.stem if game in source.stem else f"{source.stem}-{game}"
+    path = Path(out or name + SUFFIXES[format])
+    if path.suffix != SUFFIXES[format]:
+        raise DistillError(f"out is {path}; as {format} it must end in {SUFFIXES[format]}")
+    checks.output("out", path, source, find_weights(teacher) if teacher else None)
+    content = packed(network, described(network, header), format)
+    rows = [NetworkRow("network", network, content, format)]
+    if other is not None:
+        rows.append(NetworkRow("teacher", other, packed(other, {"game": game}, format), format))
+    observations = observations_of(network, game)
+    parity(rows[0], observations)
+    write_atomically(path, content)
+    print_networks(rows, observations[:1])
+    print(f"written: {path}")
+
+
+class NetworkRow:
+    """A network, and what became of it.
+
+    Args:
+        name: For the table.
+        network: As it was.
+        content: The file that it became.
+        format: Of the file.
+    """
+
+    def __init__(self, name: str, network: DQN, content: bytes, format: str) -> None:
+        self.name, self.network, self.content, self.format = name, network, content, format
+        self.policies = {"PyTorch": module_policy(network), NAMES[format]: READERS[format](content)}
+
+
+def described(network: DQN, header: dict[str, Any]) -> dict[str, Any]:
+    """Say what a network is, whatever file it came from."""
+    game = header["game"]
+    preprocessing = {
+        "frames_per_step": FRAMES_PER_STEP,
+        "stacked_frames": STACKED_FRAMES,
+        "frame": "grey; maximum of the last two of a step's frames; resized by area to 84 x 84",
+        "sticky_actions": 0.0,
+    }
+    said = ["kind", "protocol", "trained", "imported", "score"]
+    kept = {name: header[name] for name in said if name in header}
+    return {
+        "game": game,
+        "actions": action_names(game),
+        "input": INPUT,
+        **preprocessing,
+        **kept,
+        "digest": digest(network),
+    }
+
+
+def packed(network: DQN, header: dict[str, Any], format: str) -> bytes:
+    """Give a network as the content of a file."""
+    if format == "onnx":
+        return to_onnx(network, header)
+    if format == "safetensors":
+        return network_bytes(network, header)
+    shapes = {"observations": {0: torch.export.Dim("batch")}}
+    content = io.BytesIO()
+    example = torch.zeros(2, 4, 84, 84, dtype=torch.uint8)  # of one observation, 1 would be taken for a constant
+    program = torch.export.export(network, (example,), dynamic_shapes=shapes)
+    torch.export.save(program, content, extra_files={HEADER: json.dumps(header)})
+    return content.getvalue()
+
+
+def _load_torch(content: bytes) -> Policy:
+    return module_policy(torch.export.load(io.BytesIO(content)).module())
+
+
+def _load_safetensors(content: bytes) -> Policy:
+    with tempfile.NamedTemporaryFile(suffix=".safetensors") as file:
+        file.write(content)
+        file.flush()
+        return frozen_policy(load_network(file.name)[0])
+
+
+NAMES = {"onnx": "ONNX Runtime", "torch": "torch.export", "safetensors": "safetensors"}
+READERS: dict[str, Callable[[bytes], Policy]] = {
+    "onnx": lambda content: open_onnx(content)[0],
+    "torch": _load_torch,
+    "safetensors": _load_safetensors,
+}
+
+
+def observations_of(network: DQN, game: str) -> np.ndarray:
+    """Play until 1,000 observations have been seen, at epsilon 0.05."""
+    episodes = EvalConfig(game, tuple(range(ENVIRONMENTS)), seed=0)
+    seen: list[np.ndarray] = []
+    with closing(games_for(episodes)) as games:
+        for step in itertools.islice(steps_of(frozen_policy(network), episodes, games), OBSERVATIONS // ENVIRONMENTS):
+            seen.append(step.observations.copy())
+    return np.concatenate(seen)
+
+
+def parity(row: NetworkRow, observations: np.ndarray) -> None:
+    """Print how a file's answers differ from those of the network it came from.
+
+    Raises:
+        ValueError: where it chooses another action more than once in a hundred times.
+    """
+    ours, theirs = (policy(observations) for policy in row.policies.values())
+    equal = float((ours.argmax(1) == theirs.argmax(1)).mean())
+    if equal < ENOUGH_EQUAL:
+        raise DistillError(
+            f"the file chooses other actions than the network, in {1 - equal:.1%} of cases; none is written"
+        )
+    largest = float(np.abs(ours - theirs).max())
+    print(f"{len(observations):,} observations: largest difference {largest:.1e}, equal greedy actions {equal:.1%}")
+
+
+def print_networks(rows: list[NetworkRow], observation: np.ndarray) -> None:
+    """Print sizes and latencies, of one observation on the CPU."""
+    table = Table()
+    for column in ("", "parameters", "run by", "size", "forward, 1 observation"):
+        table.add_column(column, justify="right" if column in ("parameters", "size") else "left")
+    for row in rows:
+        sizes = [sum(weights.nbytes for weights in row.network.state_dict().values()), len(row.content)]
+        for (runner, policy), size in zip(row.policies.items(), sizes, strict=True):
+            first = runner == "PyTorch"
+            named = (row.name, f"{count_parameters(row.network):,}") if first else ("", "")
+            table.add_row(*named, runner, f"{size / 1e6:.2f} MB", f"{milliseconds(policy, observation):.2f} ms")
+    Console(highlight=False).print(table)
+
+
+def milliseconds(policy: Policy, observation: np.ndarray) -> float:
+    """Measure an answer: the median of 100."""
+    times = []
+    for _ in range(120):
+        start = time.perf_counter()
+        policy(observation)
+        times.append(time.perf_counter() - start)
+    return float(np.median(times[20:])) * 1000

@@ -1,0 +1,232 @@
+"""Networks in and out of files: safetensors with a JSON header that says what the weights are; others are read only."""
+
+import hashlib
+import json
+import os
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import nn
+
+from distill.errors import DistillError
+from distill.files.checkpoint import read_checkpoint
+from distill.files.packing import HEADER
+from distill.files.store import write_atomically
+from distill.losses import kind_taught_by
+from distill.networks import DQN, SHARED, MultiDQN
+from distill.weights import foreign
+
+INPUT = "uint8 [B, 4, 84, 84], grey, oldest frame first, zeros before an episode's start; divided by 255 inside"
+OWN = "scores."
+"""What the names of tensors begin with that belong to a `CallableNetwork`, not to a network of ours."""
+CHECKSUM = "sha256"
+"""Beside the header, where it is not missing as in older files."""
+
+
+def shipped() -> dict[str, Path]:
+    """List the teachers that come with the package, by game."""
+    folder = resources.files("distill") / "teachers"
+    return {path.stem: path for path in sorted(Path(str(folder)).glob("*.safetensors"))}
+
+
+def digest(network: nn.Module) -> str:
+    """Hash a network's weights, with their names and types, in hexadecimal."""
+    tensors = {name: _apart(tensor) for name, tensor in sorted(network.state_dict().items())}
+    return hashlib.sha256(save(tensors)).hexdigest()
+
+
+def save_network(path: Path, network: nn.Module, header: dict[str, Any], dtype: torch.dtype = torch.float32) -> None:
+    """Write a network and its header.
+
+    Args:
+        path: The file; its folder is made where it is missing.
+        network: What to write; what several games share is written once. One that is none of `distill.networks` can be
+            written, but not be read by `load_network`.
+        header: At least `game`, of several games their list; plain values only. `input`, `widths` and `num_actions` are
+            added, and of a distributional network `atoms`, how many it has.
+        dtype: How to store the weights; half precision takes half the room.
+    """
+    write_atomically(path, network_bytes(network, header, dtype))
+
+
+def network_bytes(network: nn.Module, header: dict[str, Any], dtype: torch.dtype = torch.float32) -> bytes:
+    """Give what `save_network` writes."""
+    weights = {_stored(name): tensor for name, tensor in network.state_dict().items()}
+    tensors = {name: _apart(tensor, dtype if tensor.is_floating_point() else None) for name, tensor in weights.items()}
+    full = {**header, "num_actions": network.num_actions, "input": INPUT}
+    if isinstance(network, DQN | MultiDQN):
+        full["widths"] = list(network.widths)
+    if "atoms" in tensors:
+        full["atoms"] = len(tensors["atoms"])
+    text = json.dumps(full)
+    return save(tensors, metadata={HEADER: text, CHECKSUM: _checksum(text, tensors)})
+
+
+def _apart(tensor: torch.Tensor, dtype: torch.dtype | None = None) -> torch.Tensor:
+    """Copy a tensor, which may be one of several that share their memory, to where files are made of it."""
+    return tensor.detach().to("cpu", dtype or tensor.dtype).contiguous().clone()
+
+
+def _checksum(header: str, tensors: dict[str, torch.Tensor]) -> str:
+    """Hash all that a file holds: its header, and names, types, shapes and values of its tensors."""
+    content = hashlib.sha256(header.encode())
+    for name, tensor in sorted(tensors.items()):
+        content.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        content.update(tensor.reshape(-1).view(torch.uint8).numpy() if tensor.numel() else b"")
+    return content.hexdigest()
+
+
+def _stored(name: str) -> str:
+    """Name a tensor of a `MultiDQN` as it is stored: the same for all games if they share it."""
+    parts = name.split(".")
+    return ".".join(parts[2:]) if parts[0] == "games" and parts[2] in SHARED else name
+
+
+def find_weights(source: str) -> Path:
+    """Find a weight file by its path or a shipped teacher by its name.
+
+    Raises:
+        ValueError: where there is neither.
+    """
+    if source in shipped():
+        return shipped()[source]
+    if not os.path.isfile(source):  # false, too, for a name too long to be one
+        raise DistillError(f"{source!r} is neither a file nor a shipped teacher ({', '.join(shipped()) or 'none'})")
+    return Path(source)
+
+
+def load_network(source: str, game: str | None = None) -> tuple[DQN, dict[str, Any]]:
+    """Read the network of one game, in float32, ready to play, and its header.
+
+    Args:
+        source: A shipped teacher's name; or the path of a file that `save_network` wrote, of a run's checkpoint, or of
+            another library's file that `distill.weights.foreign` knows. What it is, is told by its content.
+        game: Which of several games, or of a file that does not say; the header then says of this one what it says of
+            each. None where there is but one.
+
+    Returns:
+        Network and header. Where the header says that `kind` is `policy`, the outputs are logits of probabilities, not
+        values of actions.
+
+    Raises:
+        ValueError: for a file that is missing, damaged or neither ours nor known; for a game that is not in it, or none
+            where there are several or it does not say. Nothing but tensors and plain values is ever unpickled.
+    """
+    path = find_weights(source)
+    try:
+        header, tensors = _read_game(path, game)
+    except (ValueError, OSError) as error:
+        raise DistillError(f"{path}: {_said_of(error)}") from error
+    games = [header["game"]] if isinstance(header["game"], str) else header["game"]
+    if game is None and len(games) > 1:
+        raise DistillError(f"{source!r} plays {', '.join(games)}; say which game")
+    if game is not None and game not in games:
+        raise DistillError(f"{source!r} plays {', '.join(games)}, not {game}; give a network for {game}")
+    header = _of_one_game(header, game or games[0])
+    try:
+        return _assemble(tensors, header["game"]), header
+    except (IndexError, KeyError, TypeError, RuntimeError, ValueError, ZeroDivisionError) as error:
+        raise foreign.refusal(f"{path}: no weight file of this project ({_said_of(error)})") from error
+
+
+def _of_one_game(header: dict[str, Any], game: str) -> dict[str, Any]:
+    """Take what a header says of one game where it lists what is said of each."""
+    games, trained = header["game"], header.get("trained")
+    found = {**header, "game": game}
+    if isinstance(games, list):
+
+        def own(of: Any) -> Any:
+            return of[games.index(game)] if isinstance(of, list) and len(of) == len(games) > 1 else of
+
+        found |= {name: own(header[name]) for name in ("actions", "score") if name in header}
+        if isinstance(trained, dict) and "teacher" in trained:
+            found["trained"] = {**trained, "teacher": own(trained["teacher"])}
+    return found
+
+
+def _read_game(path: Path, game: str | None) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    with path.open("rb") as file:
+        safetensors = file.read(9)[8:] == b"{"  # after eight bytes that say how long the header is
+    if safetensors:
+        return _read_file(path)
+    content = foreign.opened(path)
+    if isinstance(content, foreign.Content):
+        return foreign.converted(content, game)
+    return _of_checkpoint(read_checkpoint(path))
+
+
+def _read_file(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
+        if not {HEADER} <= set(metadata) <= {HEADER, CHECKSUM}:
+            raise DistillError(f"its metadata are {', '.join(metadata) or 'missing'}")
+        if CHECKSUM in metadata and metadata[CHECKSUM] != _checksum(metadata[HEADER], tensors):
+            raise DistillError("its checksum is wrong")
+        header = json.loads(metadata[HEADER])
+        _check_game(header["game"])
+    except (SafetensorError, KeyError, TypeError, RuntimeError, OSError, ValueError) as error:
+        raise foreign.refusal(f"no weight file of this project ({_said_of(error)})") from error
+    return header, {name: tensor.float() for name, tensor in tensors.items()}
+
+
+def _check_game(game: Any) -> None:
+    games = game if isinstance(game, list) else [game]
+    if not games or not all(isinstance(one, str) for one in games):
+        raise DistillError(f"its game is {game!r}")
+
+
+def _of_checkpoint(content: dict[str, Any]) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    part = "network."
+    try:
+        learned = content["hyper_parameters"]
+        kind = content.get("kind") or (kind_taught_by(learned["loss_name"]) if "loss_name" in learned else "values")
+        header = {"game": learned["game"], "kind": kind, "protocol": None}
+        _check_game(header["game"])
+        weights = {name.removeprefix(part): of for name, of in content["state_dict"].items() if name.startswith(part)}
+        return header, {_stored(name): tensor.float() for name, tensor in weights.items()}
+    except (LookupError, TypeError, AttributeError, RuntimeError, ValueError) as error:
+        raise foreign.refusal(f"no checkpoint of this project ({_said_of(error)})") from error
+
+
+def _said_of(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+def _assemble(tensors: dict[str, torch.Tensor], game: str) -> DQN:
+    if any(name.startswith(OWN) for name in tensors):
+        raise DistillError("its network is its maker's own; validate --ckpt_path RUN/checkpoints/last.ckpt scores it")
+    own = f"games.{game}."
+    tensors = {
+        name.removeprefix(own): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(own) or not name.startswith("games.")
+    }
+    first, second, third, hidden, actions = (tensors[f"{layer}.bias"].shape[0] for layer in (*SHARED, "out"))
+    if not min(first, second, third, hidden, actions):
+        raise DistillError("a layer is empty")
+    controller = tensors["controller.bias"].shape[0] if "controller.bias" in tensors else None
+    atoms = tensors.get("atoms")
+    actions = actions if atoms is None else actions // len(atoms)
+    network = DQN((first, second, third, hidden), actions, controller, atoms)
+    network.load_state_dict(tensors)
+    return network.requires_grad_(False).eval()
+
+
+def load_teacher(source: str, game: str, num_actions: int) -> tuple[DQN, dict[str, Any]]:
+    """Read a network that is to play a certain game.
+
+    Raises:
+        ValueError: as `load_network`, and for a network made for another number of actions.
+    """
+    network, header = load_network(source, game)
+    if network.num_actions != num_actions:
+        raise DistillError(
+            f"teacher {source!r} has {network.num_actions} actions; {game} has {num_actions}, and so must its teacher"
+        )
+    return network, header

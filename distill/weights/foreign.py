@@ -1,0 +1,305 @@
+"""Teachers of other libraries: their files, told apart by what is in them, as networks of ours.
+
+Of a file nothing but tensors and plain values is ever unpickled, and no other library is needed. What a library's own
+wrappers do to the frames before its network sees them is written down here, because no file says it.
+"""
+
+import gzip
+import io
+import json
+import re
+import warnings
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from distill.atari.environments import ALL_ACTIONS, action_names, games, legal_actions
+from distill.errors import DistillError
+from distill.networks import DQN, SHARED
+
+ALLOWED = (
+    "allowed are what `fit` and `import-teacher` write, shipped teachers, zips of Stable-Baselines3 (DQN, QR-DQN, PPO, "
+    "A2C), CleanRL's .cleanrl_model (DQN, C51) and the .gz of atari-agents (DQN, M-DQN, C51)"
+)
+LAYERS = (*SHARED, "out")
+POLICY, DATA, VERSION = "policy.pth", "data", "_stable_baselines3_version"
+"""Members of a Stable-Baselines3 zip."""
+
+UNKNOWN = "not known"
+FACTS: dict[str, dict[str, str]] = {
+    "Stable-Baselines3": {
+        "stack": "oldest frame first; zeros before an episode's start, as here",
+        "scaling": "divided by 255 before the network",
+        "resize": "maximum of two frames in colour, grey, by area: within 0.02 of 255 of ours on average",
+        "start": "FIRE is pressed for the player, where the game has it; here it is not",
+    },
+    "CleanRL": {
+        "stack": "oldest frame first; before an episode's start its first frame, here zeros",
+        "scaling": "divided by 255 in the network",
+        "resize": "maximum of two frames in colour, by area, grey: within 0.04 of 255 of ours on average",
+        "start": "FIRE is pressed for the player, where the game has it; here it is not",
+    },
+    "atari-agents": {
+        "stack": "oldest frame first; zeros before an episode's start, as here",
+        "scaling": "divided by 255 in the network",
+        "resize": "grey, by area, maximum of two frames; here the maximum is taken first",
+        "start": "nothing is pressed for the player, as here",
+    },
+}
+"""By library: what its own wrappers do, beside what is done here."""
+
+
+class Layout(NamedTuple):
+    """How a library names the tensors of one kind of network."""
+
+    library: str
+    algorithm: str
+    kind: Literal["values", "policy"]
+    layers: tuple[str, ...]
+    """Its names of ours, `LAYERS`."""
+    atoms: str | None = None
+    beside: tuple[str, ...] = ()
+    """How the names of those begin that are not needed to act."""
+
+
+def _nature(extractor: str, out: str) -> tuple[str, ...]:
+    return *(f"{extractor}.{layer}" for layer in ("cnn.0", "cnn.2", "cnn.4", "linear.0")), out
+
+
+_CRITIC = ("value_net.", "vf_features_extractor.", "mlp_extractor.value_net.")
+_CLEANRL = tuple(f"network.{place}" for place in (0, 2, 4, 7, 9))
+_ATARI_NET = (*(f"_AtariNet__features.{place}" for place in (0, 2, 4)), "_AtariNet__head.0", "_AtariNet__head.2")
+LAYOUTS = (
+    Layout(
+        "Stable-Baselines3",
+        "DQN",
+        "values",
+        _nature("q_net.features_extractor", "q_net.q_net.0"),
+        beside=("q_net_target.",),
+    ),
+    Layout(
+        "Stable-Baselines3",
+        "QR-DQN",
+        "values",
+        _nature("quantile_net.features_extractor", "quantile_net.quantile_net.0"),
+        beside=("quantile_net_target.",),
+    ),
+    Layout(
+        "Stable-Baselines3",
+        "actor-critic",
+        "policy",
+        _nature("pi_features_extractor", "action_net"),
+        beside=("features_extractor.", *_CRITIC),
+    ),
+    Layout(  # before actor and critic could have extractors of their own
+        "Stable-Baselines3", "actor-critic", "policy", _nature("features_extractor", "action_net"), beside=_CRITIC
+    ),
+    Layout("CleanRL", "C51", "values", _CLEANRL, atoms="atoms"),
+    Layout("CleanRL", "DQN", "values", _CLEANRL),
+    Layout("atari-agents", "C51", "values", _ATARI_NET, atoms="_AtariNet__support"),
+    Layout("atari-agents", "DQN or M-DQN", "values", _ATARI_NET),
+)
+"""The first that fits is meant."""
+
+
+def refusal(reason: str) -> ValueError:
+    """Say why a file is none of those that can be read, and which can."""
+    return ValueError(f"{reason}; {ALLOWED}")
+
+
+class Content(NamedTuple):
+    """What a file of another library holds."""
+
+    library: str
+    version: str
+    """Of the library, or nothing."""
+    tensors: dict[str, Tensor]
+    said: dict[str, Any]
+    """What else it says of itself."""
+
+
+def opened(path: Path) -> dict[str, Any] | Content:
+    """Read what PyTorch saved, alone or under gzip, or what Stable-Baselines3 did.
+
+    Returns:
+        Another library's content, or else what was saved, by name.
+
+    Raises:
+        ValueError: for whatever is none of these, is damaged, or holds pickles of more than tensors and plain values.
+    """
+    content = path.read_bytes()
+    if content.startswith(b"\x1f\x8b"):
+        try:
+            content = gzip.decompress(content)
+        except (OSError, EOFError, zlib.error):
+            raise refusal("a gzip file that is damaged or was cut short") from None
+    if content.startswith(b"PK"):
+        try:
+            with zipfile.ZipFile(io.BytesIO(content)) as file:
+                names = file.namelist()
+                members = {name: file.read(name) for name in (POLICY, DATA, VERSION) if name in names}
+        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError):
+            raise refusal("a zip that is damaged or was cut short") from None
+        if POLICY in members and DATA in members:
+            return _of_zip(members)
+        if not any(name.endswith("/data.pkl") for name in names):
+            raise refusal(
+                f"a zip of {', '.join(names[:3]) or 'nothing'}, without {POLICY} and {DATA}, those of "
+                "Stable-Baselines3; other pickles are never opened"
+            )
+    elif not content.startswith(b"\x80"):
+        raise refusal("no weight file of this project, nor one of another library")
+    saved = _unpickled(content)
+    if not isinstance(saved, dict):
+        raise refusal(f"a {type(saved).__name__} that PyTorch saved, not tensors by name")
+    if "estimator_state" in saved:
+        return Content("atari-agents", "", _named_tensors(saved["estimator_state"]), {})
+    if "model_weights" in saved:
+        args = saved.get("args")
+        return Content("CleanRL", "", _named_tensors(saved["model_weights"]), args if isinstance(args, dict) else {})
+    # CleanRL saves its DQN's tensors with nothing around them.
+    return saved if "state_dict" in saved else Content("CleanRL", "", _named_tensors(saved), {})
+
+
+def _of_zip(members: dict[str, bytes]) -> Content:
+    try:
+        said = json.loads(members[DATA])
+    except ValueError:
+        said = None
+    if not isinstance(said, dict):
+        raise refusal(f"a zip whose {DATA} is not Stable-Baselines3's")
+    version = members.get(VERSION, b"").decode("ascii", "replace").strip()
+    return Content("Stable-Baselines3", version, _named_tensors(_unpickled(members[POLICY])), said)
+
+
+def _unpickled(content: bytes) -> Any:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of pickles that others wrote
+            return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except Exception:
+        # A damaged file makes it raise whatever: `AssertionError` and `struct.error` were seen. What it says itself is
+        # how to have a pickle run all the same.
+        raise refusal(
+            "a file that is damaged or was cut short, or holds more than tensors and plain values, never unpickled here"
+        ) from None
+
+
+def _named_tensors(tensors: Any) -> dict[str, Tensor]:
+    if not isinstance(tensors, dict) or not all(
+        isinstance(name, str) and isinstance(one, Tensor) for name, one in tensors.items()
+    ):
+        raise refusal("a file that PyTorch saved, but not tensors by name")
+    return tensors
+
+
+def converted(content: Content, game: str | None) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Give another library's network by our names, with a score for each legal action of a game, and its header.
+
+    Args:
+        content: What the file holds.
+        game: Which is to be played, where the file does not say; ALE name.
+
+    Raises:
+        ValueError: for a network of another kind, or of another number of actions; and without any game.
+    """
+    layout, sticky = _layout(content), UNKNOWN
+    algorithm = layout.algorithm if layout.algorithm != "actor-critic" else _algorithm(content.said)
+    named = f"a {content.library} {algorithm}"
+    tensors = {
+        f"{ours}.{part}": content.tensors[f"{theirs}.{part}"].float()
+        for ours, theirs in zip(LAYERS, layout.layers, strict=True)
+        for part in ("weight", "bias")
+    }
+    if _option(content.said, "normalize_images") is False:
+        raise DistillError(
+            f"{named} that sees pixels from 0 to 255 (normalize_images=False); ours sees them from 0 to 1"
+        )
+    if algorithm == "QR-DQN":
+        tensors |= _mean_of_quantiles(tensors, content.said)
+    environment = content.said.get("env_id")
+    if isinstance(environment, str):
+        game = _game_of(environment) or game
+        sticky = "0" if environment.endswith("NoFrameskip-v4") else UNKNOWN
+    if game is None:
+        raise DistillError(f"{named}, which does not say what it plays; say which game")
+    atoms = content.tensors[layout.atoms].float() if layout.atoms else None
+    outputs, legal = len(tensors["out.bias"]) / (1 if atoms is None else len(atoms)), legal_actions(game)
+    if outputs not in (len(legal), ALL_ACTIONS):
+        raise DistillError(
+            f"{named} with {outputs:g} actions; {game} has {len(legal)}, or {ALL_ACTIONS} with all others"
+        )
+    if outputs != len(legal):
+        for name in ("out.weight", "out.bias"):
+            tensors[name] = tensors[name].unflatten(0, (ALL_ACTIONS, -1))[list(legal)].flatten(0, 1)
+    if atoms is not None:
+        tensors["atoms"] = atoms
+    _check_shapes(named, tensors, len(legal))
+    imported = {
+        "library": f"{content.library} {content.version}".strip(),
+        "algorithm": algorithm,
+        "actions": int(outputs),
+        **FACTS[content.library],
+        "sticky": sticky,
+    }
+    return {"game": game, "actions": action_names(game), "kind": layout.kind, "imported": imported}, tensors
+
+
+def _layout(content: Content) -> Layout:
+    names = set(content.tensors)
+    for layout in LAYOUTS:
+        needed = {f"{layer}.{part}" for layer in layout.layers for part in ("weight", "bias")}
+        needed |= {layout.atoms} if layout.atoms else set()
+        if layout.library == content.library and needed <= names:
+            others = {name for name in names - needed if not name.startswith(layout.beside)}
+            if not others:
+                return layout
+            raise refusal(f"{_oddity(others)} of {content.library}")
+    raise refusal(f"{_oddity(names)} that is none of {content.library}'s known ones")
+
+
+def _oddity(names: set[str]) -> str:
+    """Say what kind of network it is that has tensors of certain names."""
+    for word, kind in {"lstm|gru|rnn": "recurrent", "advantage|dueling|value_stream": "dueling"}.items():
+        found = [name for name in sorted(names) if re.search(word, name, re.IGNORECASE)]
+        if found:
+            return f"a {kind} network (it has {found[0]})"
+    return f"a network of other layers (it has {min(names, default='none')})"
+
+
+def _algorithm(said: dict[str, Any]) -> str:
+    return "PPO" if "clip_range" in said else "A2C"
+
+
+def _option(said: dict[str, Any], name: str) -> Any:
+    options = said.get("policy_kwargs")
+    return options.get(name) if isinstance(options, dict) else None
+
+
+def _mean_of_quantiles(tensors: dict[str, Tensor], said: dict[str, Any]) -> dict[str, Tensor]:
+    """Fold the mean over quantiles, which are outputs of the last layer, into that layer."""
+    number = said.get("n_quantiles")
+    if not isinstance(number, int) or number < 1 or len(tensors["out.bias"]) % number:
+        raise DistillError(f"a Stable-Baselines3 QR-DQN that says n_quantiles is {number}")
+    return {name: tensors[name].unflatten(0, (number, -1)).mean(dim=0) for name in ("out.weight", "out.bias")}
+
+
+def _game_of(environment: str) -> str | None:
+    """Give the ALE's name of the game of a gymnasium environment, such as `ALE/MsPacman-v5`; None for others."""
+    name = environment.rpartition("/")[2].partition("-")[0].removesuffix("NoFrameskip")
+    game = re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
+    return game if game in games() else None
+
+
+def _check_shapes(named: str, tensors: dict[str, Tensor], num_actions: int) -> None:
+    first, second, third, hidden = (tensors[f"{layer}.bias"].numel() for layer in SHARED)
+    with torch.device("meta"):
+        ours = DQN((first, second, third, hidden), num_actions, atoms=tensors.get("atoms"))
+    for name, tensor in ours.state_dict().items():
+        if tensors[name].shape != tensor.shape:
+            theirs, other = ("x".join(map(str, of.shape)) for of in (tensors[name], tensor))
+            raise DistillError(f"{named} whose {name} is {theirs}; ours would be {other}")
