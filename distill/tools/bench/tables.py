@@ -92,9 +92,17 @@ def judged(figures: dict[str, Any]) -> Table:
     rows.add_column("")
     for column in ("ratio", "goal", "here"):
         rows.add_column(column, justify="right")
+    for row in ratios_of(figures):
+        rows.add_row(*row)
+    return rows
+
+
+def ratios_of(figures: dict[str, Any]) -> list[tuple[str, str, str, str]]:
+    """Return each ratio's name, value, goal, and whether it is met."""
+    rows = []
     for goal in GOALS:
         found = figures.get(goal.key)
         for name, value in found.items() if isinstance(found, dict) else [("", found)]:
             if value is not None:
-                rows.add_row(f"{goal.said} {name}".strip(), f"{value:.2f}", *goal.verdict(value, name))
+                rows.append((f"{goal.said} {name}".strip(), f"{value:.2f}", *goal.verdict(value, name)))
     return rows
