@@ -128,7 +128,7 @@ class Recorded:
 
 
 def recordable(optimizer: Optimizer) -> bool:
-    """Say whether an optimiser's steps can be recorded: it is fused, so its state is on the GPU, and knows how."""
+    """Return whether an optimiser's steps can be recorded: it is fused, has its state on the GPU, and is capturable."""
     return all(
         group.get("fused") and "capturable" in group and all(weights.is_cuda for weights in group["params"])
         for group in optimizer.param_groups

@@ -200,7 +200,7 @@ class ReplayDataModule(L.LightningDataModule):
 
     @staticmethod
     def of(trainer: L.Trainer) -> "ReplayDataModule":
-        """Give the data module that a Trainer was given."""
+        """Return the data module of a Trainer."""
         data = getattr(trainer, "datamodule", None)  # an attribute that Lightning sets, but does not declare
         assert isinstance(data, ReplayDataModule)
         return data
@@ -281,7 +281,7 @@ class ReplayDataModule(L.LightningDataModule):
         return DataLoader(rules, batch_size=None)  # type: ignore[arg-type]  # a list will do, but is no `Dataset`
 
     def eval_rules(self, game: str, numbers: range | None = None) -> EvalConfig:
-        """Say which episodes of a game are scored, and how."""
+        """Return which episodes of a game are scored, and how."""
         which = tuple(range(self.eval_episodes) if numbers is None else numbers)
         return EvalConfig(game, which, self.seed, self.eval_epsilon, self.max_frames)
 

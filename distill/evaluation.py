@@ -52,7 +52,7 @@ class EvalConfig(NamedTuple):
 
     @property
     def described(self) -> str:
-        """Say by which rules they are played."""
+        """Describe the rules by which they are played."""
         starts = "no-op starts" if self.starts is None else self.starts.described
         sticky = f", sticky actions {self.sticky:g}" if self.sticky else ""
         return f"{starts}, epsilon {self.epsilon:g}{sticky}, at most {self.max_frames:,} frames"
@@ -78,7 +78,7 @@ class Progress(NamedTuple):
 
     @property
     def described(self) -> str:
-        """Say how many have ended, and their mean score; while none has, how many frames were played, and theirs."""
+        """Describe how many have ended, and their mean score; while none has, the frames played, and theirs."""
         ended = int(self.ended.sum())
         if ended:
             return f"{ended}/{len(self.ended)} episodes, mean {self.scores[self.ended].mean():.1f}"

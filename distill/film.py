@@ -43,7 +43,7 @@ class Actor(NamedTuple):
 
 
 def temperature_of(kind: str) -> float:
-    """Give what outputs are divided by, to show probabilities.
+    """Return the temperature that turns outputs into the probabilities that are shown.
 
     Args:
         kind: Of the outputs, one of `distill.losses.KINDS`.

@@ -232,14 +232,14 @@ class DistillCLI(LightningCLI):
             raise DistillError(f"{error}{self.resuming(', when files can be written there')}", code=1) from error
 
     def resuming(self, when: str = "") -> str:
-        """Say how this run goes on from its last checkpoint."""
+        """Describe how to resume this run from its last checkpoint."""
         if self.subcommand != "fit":
             return ""
         begun = newest(self.run_dir / "checkpoints")[0] is not None
         return f"; {'resume' if begun else 'it has no checkpoint yet; begin again'} with --resume {self.run_dir}{when}"
 
     def before_fit(self) -> None:
-        """Say where the run is, and keep its whole config there, and wherever else it is logged."""
+        """Print the run's folder; write its whole config there, and to its loggers."""
         if self.trainer.is_global_zero:
             config = self.config["fit"].clone()
             config.resume = config.ckpt_path = None
@@ -285,7 +285,7 @@ class Rehearsal(DistillCLI):
     signals = Signals()
 
     def say(self, note: str | None) -> None:
-        """Say nothing; the run will."""
+        """Print nothing; the run will."""
 
     def claim(self, name: str, run_dir: str | None, *, resuming: bool) -> Path:
         """Take no folder."""

@@ -41,7 +41,7 @@ BLANK: bytes = compress(np.zeros((1, FRAME_SIZE, FRAME_SIZE), np.uint8))[0]
 
 
 def blank(*shape: int) -> Shaped[np.ndarray, "..."]:
-    """Give an array of black frames."""
+    """Return an array of black frames."""
     frames = np.empty(shape, object)
     frames.fill(BLANK)  # `np.full` would take the bytes for a string and cut its trailing zeros
     return frames

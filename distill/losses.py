@@ -14,7 +14,7 @@ KINDS = ("values", "policy")
 
 
 def kind_taught_by(loss_name: str) -> str:
-    """Say what outputs a loss teaches: `mse` the teacher's values, the others to choose among actions as it does."""
+    """Return the kind of output that a loss teaches: `mse` teaches values, the others teach a policy."""
     return "values" if loss_name == "mse" else "policy"
 
 

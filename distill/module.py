@@ -168,7 +168,7 @@ class PolicyModule(L.LightningModule):
         torch.backends.cudnn.deterministic = True
 
     def graphs(self, optimizer: Optimizer) -> GraphedUpdates | None:
-        """Say who records and replays the updates of an optimiser on a GPU; None means that none are recorded.
+        """Return what records and replays the updates of an optimiser on a GPU; None where none are recorded.
 
         They are where that is sure to give the same: where loss and network are this project's, or `cuda_graphs` says
         so; where one GPU learns, in float32 or bf16-mixed, by a fused optimiser; where no callback looks at gradients.
@@ -187,7 +187,7 @@ class PolicyModule(L.LightningModule):
         return asked and self.device.type == "cuda" and self._unwatched() and recordable(optimizer)
 
     def _unwatched(self) -> bool:
-        """Say whether one device learns from losses as they are, and nobody looks at gradients."""
+        """Return whether one device learns from losses as they are, and no hook looks at gradients."""
         trainer = self.trainer
         callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
         watched = any(is_overridden(hook, self) for hook in WATCHING) or any(

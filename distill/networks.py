@@ -95,7 +95,7 @@ class DQN(nn.Module):
         return said if self.atoms is None else f"{said} of {len(self.atoms)} atoms"
 
     def for_game(self, game: str) -> "DQN":
-        """Give the network that plays a game: there is only this one."""
+        """Return the network that plays a game: this one."""
         return self
 
     def forward(self, observations: UInt8[Tensor, "B 4 84 84"], game: str = "") -> Float[Tensor, "B A"]:
@@ -169,7 +169,7 @@ class MultiDQN(nn.Module):
         return self.for_game(next(iter(self.games))).widths
 
     def for_game(self, game: str) -> DQN:
-        """Give the network that plays a game; its weights are this one's.
+        """Return the network that plays a game; its weights are this one's.
 
         Raises:
             ValueError: for a game that the network does not play.

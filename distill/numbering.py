@@ -31,7 +31,7 @@ class Numbers:
             self._changed.notify_all()
 
     def after_step(self, group: int) -> int:
-        """Give the number of the first of the episodes that a group begins after its last step.
+        """Return the number of the first episode that a group begins after its last step.
 
         Raises:
             CancelledError: where another group has given up, whose steps would have to be known.
@@ -54,5 +54,5 @@ class Numbers:
             self._changed.notify_all()
 
     def _known(self, step: int, group: int) -> bool:
-        """Say whether all that ended before, up to a group's environments at a step, is known."""
+        """Return whether all that ended before, up to a group's environments at a step, is known."""
         return all(taken > step - (other > group) for other, taken in enumerate(self._taken))

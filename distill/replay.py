@@ -136,7 +136,7 @@ class Steps:
         return Steps(**{one.name: getattr(self, one.name)[times] for one in fields(self)})
 
     def of_envs(self, envs: slice) -> "Steps":
-        """Give the steps of some environments; to write into them is to write into these."""
+        """Return the steps of some environments, as views of these."""
         return Steps(**{one.name: getattr(self, one.name)[:, envs] for one in fields(self)})
 
     @classmethod

@@ -33,7 +33,7 @@ class VectorEnv(Protocol):
     max_frames: int
 
     def lead_in(self, env: int) -> np.ndarray:
-        """Give what went before an environment's first observation; see `Atari.lead_in`."""
+        """Return the actions before an environment's first observation; see `Atari.lead_in`."""
 
     def rebuild(self, seeds: np.ndarray, actions: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         """Begin; see `Atari.rebuild`."""
@@ -81,11 +81,11 @@ class PlayState(NamedTuple):
 
     @classmethod
     def fresh(cls, num_envs: int) -> "PlayState":
-        """Be at the beginning: the first episodes, no action taken."""
+        """Return the beginning: the first episodes, no action taken."""
         return cls(num_envs, np.arange(num_envs), [np.zeros(0, np.int64)] * num_envs)
 
     def after(self, steps: Steps) -> "PlayState":
-        """Be where further steps have led; episodes are numbered in the order of time, then of environments."""
+        """Return the state after further steps; episodes are numbered in the order of time, then of environments."""
         begins = np.vstack([steps.first[1:], steps.ended[-1:]])
         count = begins.sum()
         order = np.zeros(begins.shape, np.int64)
@@ -127,7 +127,7 @@ class PlayConfig:
         return Atari(self.game, num_envs or self.num_envs, max_frames=self.max_frames, num_threads=num_threads)
 
     def epsilon_after(self, steps: int) -> float:
-        """Give the probability of a random action after so many steps."""
+        """Return the probability of a random action after a number of steps."""
         return self.epsilon.at(steps / self.hour_steps)
 
     def episode(self, number: int) -> np.random.Generator:
@@ -135,7 +135,7 @@ class PlayConfig:
         return generator(self.seed, "play", self.game, self.rank, number)
 
     def student_acts(self, number: int, hour: int) -> bool:
-        """Say whether the student acts in an episode, as far as it lies in an hour."""
+        """Return whether the student acts in the part of an episode that lies in an hour."""
         return bool(generator(self.seed, "actor", self.game, self.rank, number).random() >= self.beta.at(hour))
 
 

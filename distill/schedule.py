@@ -29,5 +29,5 @@ class Schedule(NamedTuple):
         return cls(tuple(map(float, hours)), tuple(map(float, values)))
 
     def at(self, hour: float) -> float:
-        """Give the number at an hour of simulated time."""
+        """Return the number at an hour of simulated time."""
         return float(np.interp(hour, self.hours, self.values))

@@ -137,7 +137,7 @@ class TeacherModule(PolicyModule):
             self.best.end()
 
     def on_train_end(self) -> None:
-        """Say that this network learns no more, whatever ended the run."""
+        """Note in the index that this network learns no more, whatever ended the run."""
         if self.best is not None:
             self.best.end()
 
@@ -156,7 +156,7 @@ class TeacherModule(PolicyModule):
 
     @torch.no_grad()
     def targets(self, rows: Transitions) -> Float[Tensor, " B"]:
-        """Give n-step targets: the discounted rewards of the steps, then the target network's value of what followed.
+        """Return n-step targets: the discounted rewards of the steps, then the target network's value of what followed.
 
         The action there is the greedy one of the target network or, with `double`, of the learning one.
         """

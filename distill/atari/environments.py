@@ -71,7 +71,7 @@ def legal_actions(game: str) -> tuple[int, ...]:
 
 
 def keys_of_actions(game: str) -> dict[tuple[str, ...], int]:
-    """Say which keys, pressed together, mean which of the 18 actions, by gymnasium's convention."""
+    """Return the keys that, pressed together, mean each of the 18 actions, by gymnasium's convention."""
     ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
     return ale_py.AtariEnv(game, full_action_space=True).get_keys_to_action()
 
@@ -285,7 +285,7 @@ class Atari:
         return observations
 
     def lead_in(self, env: int) -> UInt8[np.ndarray, " F"]:
-        """Give the actions, one a frame, before the first observation of an environment's episode: its no-ops."""
+        """Return the actions, one a frame, before the first observation of an environment's episode: its no-ops."""
         return np.zeros(self._noops[env], np.uint8)
 
     def rebuild(

@@ -55,7 +55,7 @@ class ReplayedAtari:
         self._processes: list[Process] = []
 
     def lead_in(self, env: int) -> UInt8[np.ndarray, " F"]:
-        """Give the recorded actions, one a frame, before an environment's start."""
+        """Return the recorded actions, one a frame, before an environment's start."""
         return self._starts.starts[self._which[env]].actions
 
     def rebuild(

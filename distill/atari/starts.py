@@ -96,7 +96,7 @@ class Starts:
 
     @property
     def described(self) -> str:
-        """Say in a few words whose starts these are."""
+        """Describe whose starts these are."""
         return f"{len(self.starts)} starts played by {self.player}" + ("" if self.human else ", not human")
 
     def to_bytes(self) -> bytes:

@@ -11,7 +11,7 @@ from distill.runs.folder import CONFIG
 
 
 def with_config_of_checkpoint(args: list[str]) -> list[str]:
-    """Give `validate --ckpt_path RUN/checkpoints/X.ckpt` the config of its run, before what else is given."""
+    """Add the config of the run to `validate --ckpt_path RUN/checkpoints/X.ckpt`, before what else is given."""
     if args[:1] != ["validate"]:
         return args
     if values_of(args, "--resume"):
@@ -24,7 +24,7 @@ def with_config_of_checkpoint(args: list[str]) -> list[str]:
 
 
 def with_config_of_run(args: list[str]) -> list[str]:
-    """Give `fit --resume RUN` the config of the run, before what else is on the command line."""
+    """Add the config of the run to `fit --resume RUN`, before what else is on the command line."""
     if args[:1] != ["fit"]:
         return args
     for run in values_of(args, "--resume"):
@@ -57,7 +57,7 @@ def values_of(args: list[str], option: str) -> list[str]:
 
 
 def names_of(game: str | Mapping[str, Any] | None) -> str | list[str]:
-    """Give the model what it needs of the data module's `game`: a name, or several without their teachers."""
+    """Return what the model needs of the data module's `game`: a name, or several without their teachers."""
     if game is None:
         raise DistillError(
             "data.game is missing; give a complete config first, such as --config compress, and then what changes it"

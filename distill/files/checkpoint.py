@@ -54,7 +54,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def newest(folder: Path) -> tuple[Path | None, list[str]]:
-    """Find the newest whole checkpoint of a run, and say what is wrong with those that are newer.
+    """Return the newest whole checkpoint of a run, and what is wrong with those that are newer.
 
     Args:
         folder: Of its checkpoints.

@@ -90,7 +90,7 @@ class Store:
         self._held: dict[str, IO[bytes]] = {}
 
     def path(self, name: str) -> Path:
-        """Say where the file of a name is, or would be."""
+        """Return where the file of a name is, or would be."""
         return self.folder / (name + HOUR_SUFFIX)
 
     def get(

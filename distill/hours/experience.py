@@ -62,7 +62,7 @@ class Experience:
         return self.recording
 
     def take_due(self, hours: int) -> range:
-        """Say which of the first so many hours are not remembered yet, but should be; the caller remembers them.
+        """Return which of the first `hours` hours should be remembered and are not yet; the caller remembers them.
 
         Where a run goes on in the midst, that is one hour more than is remembered: the oldest observation needs the
         frames before it.
@@ -119,7 +119,7 @@ class Experience:
             self.remember(self.own_play.remembered)
 
     def state_dict(self) -> dict[str, Any]:
-        """Say what it takes to find again the hours that depend on what was learned, and keep them as files."""
+        """Write the hours that depend on what was learned as files; return what it takes to find them again."""
         if self.own_play is not None:
             self.own_play.keep()
             self._state |= {"kept": list(self.own_play.kept), "hour_begin": self.own_play.hour_begin}
@@ -168,7 +168,7 @@ def memory_length(rules: PlayConfig, memory_hours: float) -> int:
 
 
 def room_for_frames(games: Sequence[PlayConfig], memory_hours: float, device: torch.device) -> torch.device | None:
-    """Say where memories are to keep their frames: on a GPU, as they are, if they fit in `SHARE` of what is free there.
+    """Choose where memories keep their frames: unpacked on a GPU, if they fit in `SHARE` of what is free there.
 
     Returns:
         The GPU; None means packed, in main memory.
@@ -181,7 +181,7 @@ def room_for_frames(games: Sequence[PlayConfig], memory_hours: float, device: to
 
 
 def sources_of(game: str | Mapping[str, Any], teacher: Source) -> dict[str, Source]:
-    """Say whose teacher is whose: one for each game, or None for all.
+    """Return each game's teacher: one for each, or None for all.
 
     Args:
         game: One, or several with their teachers.
@@ -213,7 +213,7 @@ def turns(
     updates_per_step: float,
     hour: int = 0,
 ) -> Iterator[str]:
-    """Say of which game each minibatch is, without end; only games that are remembered take part.
+    """Yield the game of each minibatch, without end; only games that are remembered take part.
 
     Args:
         memories: By game.

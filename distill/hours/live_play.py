@@ -80,11 +80,11 @@ class LivePlay:
 
     @property
     def remembered(self) -> Steps | None:
-        """Give what was played before the present hour."""
+        """Return the steps that were played before the present hour."""
         return None if self._again is None else self._again[: self.hour_begin - self._begin]
 
     def begin_hour(self) -> None:
-        """Say that what is played next belongs to another hour."""
+        """Begin another hour with what is played next."""
         self.hour_begin = self._at
 
     def steps(self, steps: int, on_step: Callable[[int, int], None]) -> Steps:

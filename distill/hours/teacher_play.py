@@ -169,7 +169,7 @@ class TeacherPlay:
         return [one for one in self._teachers if one[0] <= hour][-1]
 
     def hour(self, hour: int, on_step: Callable[[int], None] = lambda done: None) -> Steps:
-        """Find or play an hour, counted from 0.
+        """Return an hour, counted from 0: read it from the store, or play it.
 
         Args:
             hour: Which.
@@ -187,7 +187,7 @@ class TeacherPlay:
         return future.result()
 
     def is_stored(self, hour: int) -> bool:
-        """Say whether an hour is in the store; where a student acts that is not known in advance."""
+        """Return whether an hour is in the store; always no where a student acts, since no name is known in advance."""
         return self._student is None and self.store.path(self.name(hour)).exists()
 
     def hold(self, hours: range) -> None:

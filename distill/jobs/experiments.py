@@ -1,4 +1,4 @@
-"""The paper's experiments as cells: a config of conf/paper/ and the options in which the cell differs from it."""
+"""The paper's experiments as cells: a config of conf/ and the options in which the cell differs from it."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -80,8 +80,12 @@ def _cell(name: str, config: str, hours: int, seed: int, *options: str, needs: s
     )
 
 
+def _scored_at_the_end(hours: int) -> tuple[str, str]:
+    return "--trainer.check_val_every_n_epoch", str(hours)
+
+
 def _scaled(config: Path, hours: int) -> list[str]:
-    """Give a student's learning rate that changes with the hours the same shape over other hours."""
+    """Stretch a student's schedule of learning rates over other hours."""
     content = OmegaConf.load(config)
     rate = content.model.init_args.learning_rate
     if not OmegaConf.is_list(rate) or "teacher" in content.model.class_path:
@@ -120,22 +124,24 @@ def _temperature(plan: Plan, seed: int) -> Made:
 def _table_b2(plan: Plan, seed: int) -> Made:
     if not {"freeway", "pong", "qbert"} <= set(plan.games):
         return [], set()
-    hours, store = 3 * plan.hours, ("--data.store", plan.store)
+    hours = 3 * plan.hours
+    options = (*_scored_at_the_end(hours), "--data.store", plan.store)
     students = [
-        _cell(f"{loss}-multi3", "paper/multi3.yaml", hours, seed, "--model.loss_name", loss, *store)
+        _cell(f"{loss}-multi3", "multitask3.yaml", hours, seed, "--model.loss_name", loss, *options)
         for loss in ("nll", "kl")
     ]
-    return [_cell("dqn-multi3", "paper/multi_dqn.yaml", hours, seed), *students], set()
+    return [_cell("dqn-multi3", "multi_dqn.yaml", hours, seed, *_scored_at_the_end(hours)), *students], set()
 
 
 def _table2(plan: Plan, seed: int) -> Made:
     games, missing = _with_teacher(plan, tuple(GAME_NAMES))
     if not games:
         return [], missing
-    options = ("--data.game", json.dumps({game: game for game in games}), "--data.store", plan.store)
     hours = len(games) * plan.hours
+    teachers = json.dumps({game: game for game in games})
+    options = (*_scored_at_the_end(hours), "--data.game", teachers, "--data.store", plan.store)
     of = "10games" if len(games) == len(GAME_NAMES) else "-".join(games)
-    return [_cell(f"kl-multi10-{of}", "paper/multi10.yaml", hours, seed, *options)], missing
+    return [_cell(f"kl-multi10-{of}", "multitask10.yaml", hours, seed, *options)], missing
 
 
 def _figure5(plan: Plan, seed: int) -> Made:

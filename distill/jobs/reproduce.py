@@ -150,7 +150,7 @@ class _Runs:
         return self._failed
 
     def _fill(self) -> None:
-        """Give each free place to the next run that need not wait for another."""
+        """Start the next runs that wait for no other, as far as there is room."""
         for title, cell in list(self._waiting.items()):
             if _has_ended(self._folder / cell.name):
                 self._say(f"{title}: has ended before")
@@ -241,7 +241,7 @@ def _run_of(cell: Cell, folder: Path, options: Sequence[str]) -> Run:
 
 
 def _scored(run: Path) -> str:
-    """Say what a run came to."""
+    """Describe what a run came to."""
     said = []
     for result in read_results(run):
         beside = f", its teacher {points(result.teacher['mean'])}" if result.teacher else ""

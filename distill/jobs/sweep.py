@@ -150,7 +150,7 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def _begun(folder: Path, made_as: Mapping[str, Any]) -> list[Point]:
-    """Give the points that the folder's sweep has made before."""
+    """Return the points that the folder's sweep has made before."""
     index = folder / SWEEP_INDEX
     if not index.is_file():
         write_atomically(index, _packed({**made_as, "points": []}))

@@ -154,7 +154,7 @@ class Points:
             self.made = list(made[: self.total])
 
     def each(self, scores_of: Callable[[int], Mapping[str, Any] | None]) -> Iterator[Point]:
-        """Give all, one after another.
+        """Yield all, one after another.
 
         Args:
             scores_of: What a point's run scored, by number; None for one that has not ended.

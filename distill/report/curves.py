@@ -38,7 +38,7 @@ class Curves:
 
 
 def running_best(scores: Mapping[int, float]) -> dict[int, float]:
-    """Give the best score up to each hour."""
+    """Return the best score up to each hour."""
     best, found = -math.inf, {}
     for hour in sorted(scores):
         best = found[hour] = max(best, scores[hour])
@@ -46,7 +46,7 @@ def running_best(scores: Mapping[int, float]) -> dict[int, float]:
 
 
 def unsteadiness(scores: Mapping[int, float]) -> float:
-    """Say how far scores fall behind their own running best: the root of the mean square, in points.
+    """Return how far scores fall behind their own running best: the root of the mean square, in points.
 
     It is 0 for scores that never fall.
     """
@@ -167,7 +167,7 @@ def section_of(curves: Curves, name: str = "figure5") -> Section:
 
 
 def steadiness(curves: Curves) -> Grid:
-    """Say how steady each was, and where it ended, over the hours in which all were scored.
+    """Describe how steady each was, and where it ended, over the hours in which all were scored.
 
     Raises:
         ValueError: where there is no such hour.
@@ -194,7 +194,7 @@ def _metrics(run: Path) -> list[dict[str, str]]:
 
 
 def _hour(row: Mapping[str, str], updates_per_hour: int) -> int:
-    """Say after how many hours a row was written; with an epoch it is of an older run, which counted blocks here."""
+    """Return the hours after which a row was written; one with an epoch is of an older run, which counted blocks."""
     return int(row["epoch"]) + 1 if row.get("epoch") else int(row["step"]) // updates_per_hour
 
 

@@ -34,7 +34,7 @@ def _alone(experiment: Experiment) -> bool:
 
 
 def _by_paper(experiment: Experiment) -> str | None:
-    """Give the loss of a student, if it is one of the paper's three, at its temperature."""
+    """Return the loss of a student, if it is one of the paper's three, at its temperature."""
     loss = experiment.loss
     fits = loss in ("nll", "mse") or (loss == "kl" and experiment.temperature == TEMPERATURE)
     return loss if fits and experiment.module == STUDENT and not experiment.acts else None
@@ -144,7 +144,7 @@ def mean_of(of: dict[str, Pooled], games: Sequence[str]) -> float | None:
 
 
 def name_of_mean(games: int, of: int) -> str:
-    """Say over how many games a mean is, of how many that stand there."""
+    """Describe over how many of the games listed a mean is."""
     return "mean of both" if games == of == 2 else f"mean of {'all ' if games == of else ''}{games}"
 
 

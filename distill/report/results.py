@@ -95,12 +95,12 @@ class Pooled(NamedTuple):
 
     @property
     def above_random(self) -> float | None:
-        """Give the share of the teacher's points above a random player's; None where that means nothing."""
+        """Return the share of the teacher's points above a random player's; None where that means nothing."""
         return self._above_random(self.mean)
 
     @property
     def above_random_interval(self) -> tuple[float, float] | None:
-        """Give the same share of the interval's ends, as if the teacher's and random's scores were known exactly."""
+        """Return the same share of the interval's ends, taking the teacher's and random's scores as exact."""
         low, high = map(self._above_random, self.interval95)
         return None if low is None or high is None else (low, high)
 
@@ -139,12 +139,12 @@ def _below(folder: Path) -> Iterator[Path]:
 
 
 def is_online(run: Path) -> bool:
-    """Say whether a run is of a teacher that keeps its best networks, or of a student that follows one."""
+    """Return whether a run is of a teacher that keeps its best networks, or of a student that follows one."""
     return is_learning_teacher(run) or "OnlineSwap" in str(load_config(run).trainer.get("callbacks"))
 
 
 def is_learning_teacher(run: Path) -> bool:
-    """Say whether a run is of a teacher that keeps its best networks."""
+    """Return whether a run is of a teacher that keeps its best networks."""
     return (run / FOLDER / BEST_INDEX).is_file()
 
 
@@ -213,7 +213,7 @@ def _reason_of(error: Exception) -> str:
 
 
 def _epochs(run: Path, config: Any) -> int:
-    """Say how many hours of its own a run learned: its network's file knows, whatever may have ended it."""
+    """Return the hours that a run learned, as its network's file has them, whatever ended it."""
     for file in (run / "student.safetensors", run / "teacher.safetensors"):
         if file.is_file():
             with safe_open(file, "pt") as opened:
@@ -243,7 +243,7 @@ def _experiment(config: Any, epochs: int, teachers: dict[str, str | None]) -> Ex
 
 
 def _options_of(part: Any) -> dict[str, Any]:
-    """Give the options of a config's module as plain values."""
+    """Return the options of a config's module as plain values."""
     options = OmegaConf.to_container(part.init_args, resolve=False)
     assert isinstance(options, dict)
     return {str(name): value for name, value in options.items()}

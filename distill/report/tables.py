@@ -72,7 +72,7 @@ def _section(layout: TableLayout, cells: Cells, with_full: Cells) -> Section:
 
 
 def _budget(layout: TableLayout, cells: Cells) -> str:
-    """Say hours, seeds, episodes and protocol: ours, and the paper's."""
+    """Describe hours, seeds, episodes and protocol: ours, and the paper's."""
     all_cells = [cell for of in cells.values() for cell in of.values()]
     results = [result for cell in all_cells for result in cell.results]
     hours = sorted({(result.experiment.hours, len(result.experiment.games)) for result in results})
@@ -95,7 +95,7 @@ def _hours(hours: float, games: int) -> str:
 
 
 def _order(layout: TableLayout, cells: Cells) -> str:
-    """Say which column is above which, by geometric means over the games that all have."""
+    """Rank the columns by geometric means over the games that all have."""
     games = common_games(cells)
     means = {column: mean_of(of, games) for column, of in cells.items() if of and games}
     if not means:

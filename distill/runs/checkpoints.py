@@ -109,7 +109,7 @@ class Checkpoints(Checkpoint):
             self._save(trainer)
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Say that an hour's updates are done, but its scores are not."""
+        """Note that an hour's updates are done, but its scores are not."""
         if self._hour_is_learned:
             loops = checkpoint["loops"]["fit_loop"]
             for count in ("total", "current"):

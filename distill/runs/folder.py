@@ -16,7 +16,7 @@ _made: set[Path] = set()
 RUN_DIR_VARIABLE = "DISTILL_RUN_DIR"
 """Tells the processes that a Trainer starts which folder the first one claimed."""
 PROCESSES_VARIABLES = ("WORLD_SIZE", "SLURM_NTASKS")
-"""Say how many there are, where torchrun or srun has started them."""
+"""Return how many there are, where torchrun or srun has started them."""
 CONFIG = "config.yaml"
 """Of a run, everything resolved."""
 OF_ONE_RUN = ("checkpoints", "play", "best")
@@ -66,12 +66,12 @@ def alone_in(folder: Path) -> Iterator[None]:
 
 
 def current() -> Path:
-    """Give the folder that this process claimed last; the working directory, where it claimed none."""
+    """Return the folder that this process claimed last; the working directory, where it claimed none."""
     return Path(os.environ.get(RUN_DIR_VARIABLE, "."))
 
 
 def last_checkpoint(run: Path) -> str | None:
-    """Find a run's newest whole checkpoint; say what is wrong with one that is newer.
+    """Return a run's newest whole checkpoint; print what is wrong with one that is newer.
 
     Raises:
         ValueError: where there are checkpoints, but none is whole.
@@ -97,7 +97,7 @@ def give_back(folder: Path) -> None:
 
 
 def is_of(checkpoint: Path, run: Path) -> bool:
-    """Say whether a checkpoint is in a run's folder."""
+    """Return whether a checkpoint is in a run's folder."""
     return checkpoint.resolve().parent.parent == run.resolve()
 
 

@@ -180,7 +180,7 @@ class Wandb(WandbLogger):
 
     @rank_zero_only
     def end(self) -> None:
-        """Say that nothing more comes."""
+        """Close the log."""
         self.experiment.finish()
         self._experiment = None
 
@@ -253,7 +253,7 @@ def _name_of(run: Path) -> str:
 
 
 def _id_in(folder: Path) -> str | None:
-    """Find which run a folder was logged as before; None for none, and where W&B's own agent says it."""
+    """Return the id that a folder was logged under before; None for none, and where W&B's agent gives one."""
     if "WANDB_RUN_ID" in os.environ:
         return None
     names = (re.fullmatch(r"(?:offline-)?run-(\d{8}_\d{6})-(.+)", path.name) for path in (folder / "wandb").glob("*"))

@@ -22,7 +22,7 @@ STOP_SECONDS = 30
 
 
 def rank() -> int:
-    """Say which of its run's processes this is, as torchrun, srun or the Trainer that started it says."""
+    """Return the rank of this process in its run, as torchrun, srun or the Trainer that started it has it."""
     return int(next((os.environ[name] for name in RANK_VARIABLES if name in os.environ), 0))
 
 
@@ -63,7 +63,7 @@ class Run:
 
     @property
     def reason(self) -> str:
-        """Say why it failed, where it did: by its last error or, without one, by what it said last."""
+        """Return why it failed: its last error or, without one, the last line that it printed."""
         return self._mistake.removeprefix(MISTAKE) or self.last or f"it ended with {self.code}"
 
     def start(self, environment: dict[str, str]) -> None:

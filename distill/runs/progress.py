@@ -167,7 +167,7 @@ class HourBar(ProgressBar):
             self._show("learn")
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Say that episodes are being scored."""
+        """Show that episodes are being scored."""
         if not self._status.quiet and not trainer.sanity_checking:
             self._mark = time.monotonic()
             self._show("score")

@@ -43,7 +43,7 @@ def play_with_bar(policy: Policy, rules: EvalConfig, title: str) -> Played:
 
 
 def compare(student: float, teacher: float, random: float) -> dict[str, float | None]:
-    """Say what the student's score is of the teacher's; None where a quotient means nothing.
+    """Return the student's score as shares of the teacher's; None where a quotient means nothing.
 
     Args:
         student: Its mean score.

@@ -20,7 +20,7 @@ PROGRESS = ("play", "learn", "score", "done")
 
 
 def threads_of(runs: int) -> dict[str, str]:
-    """Give the variable that says how many threads each of so many runs learns with: its share of the cores.
+    """Return the variable that sets the threads of each of several runs: its share of the cores.
 
     Where it is set already, it stays.
     """

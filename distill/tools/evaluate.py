@@ -100,7 +100,7 @@ def evaluate(
 
 
 def player_of(weights: str, game: str | None, dtype: torch.dtype) -> tuple[Policy, str, float]:
-    """Find a network that plays, and say what, and at which temperature its outputs are probabilities.
+    """Load a network that plays; return it, its game, and the temperature at which its outputs are probabilities.
 
     Args:
         weights: As for `evaluate`.

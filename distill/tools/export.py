@@ -89,7 +89,7 @@ class NetworkRow:
 
 
 def described(network: DQN, header: dict[str, Any]) -> dict[str, Any]:
-    """Say what a network is, whatever file it came from."""
+    """Describe a network, whatever file it came from."""
     game = header["game"]
     preprocessing = {
         "frames_per_step": FRAMES_PER_STEP,
@@ -110,7 +110,7 @@ def described(network: DQN, header: dict[str, Any]) -> dict[str, Any]:
 
 
 def packed(network: DQN, header: dict[str, Any], format: str) -> bytes:
-    """Give a network as the content of a file."""
+    """Return a network as the content of a file."""
     if format == "onnx":
         return to_onnx(network, header)
     if format == "safetensors":

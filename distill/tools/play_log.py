@@ -147,7 +147,7 @@ def _parsed_number(field: str) -> int | None:
 
 @contextmanager
 def pictures(log: Path) -> Iterator[Seen]:
-    """Find the pictures that belong to a recording: a folder or a tar archive of its name beside it, or none."""
+    """Return the pictures that belong to a recording: a folder or a tar archive of its name beside it, or none."""
     stem = log.with_suffix("")
     archive = next((path for suffix in ARCHIVES if (path := stem.parent / (stem.name + suffix)).is_file()), None)
     with tempfile.TemporaryDirectory() as scratch:

@@ -25,7 +25,7 @@ class Console(gymnasium.Env[Any, Any]):
         self.cartridge = cartridge
 
     def render(self) -> Any:
-        """Give the picture."""
+        """Return the picture."""
         return self.cartridge.picture
 
 

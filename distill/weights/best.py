@@ -54,7 +54,7 @@ class Index(NamedTuple):
     """Of all networks that were scored: hours and score."""
 
     def best(self, hour: int) -> Entry:
-        """Give the best network of an hour or before; there is one from hour 0 on."""
+        """Return the best network of an hour or before; there is one from hour 0 on."""
         return [entry for entry in self.entries if entry.hour <= hour][-1]
 
 
@@ -133,11 +133,11 @@ class BestNetworks:
         self.index = found or Index(game, 0, False, (), ())
 
     def is_new(self, hours: int) -> bool:
-        """Say whether nothing is known of an hour yet."""
+        """Return whether an hour was not scored yet."""
         return not self.index.entries or hours > self.index.hours
 
     def advance(self, hours: int) -> None:
-        """Say that so many hours have been learned."""
+        """Note that a number of hours have been learned."""
         if hours > self.index.hours:
             self._replace(self.index._replace(hours=hours))
 
@@ -161,12 +161,12 @@ class BestNetworks:
         return True
 
     def begin(self) -> None:
-        """Say that the teacher learns, perhaps on, after it had ended."""
+        """Note that the teacher learns, perhaps again after it had ended."""
         if self.index.ended:
             self._replace(self.index._replace(ended=False))
 
     def end(self) -> None:
-        """Say that the teacher learns no more."""
+        """Note that the teacher learns no more."""
         if not self.index.ended:
             self._replace(self.index._replace(ended=True))
 
@@ -190,7 +190,7 @@ def rounded(network: Rounded) -> Rounded:
 
 
 def summary_header(game: str, hours: int, summary: Summary) -> dict[str, Any]:
-    """Say in a file's header what the network is and what it scored."""
+    """Return a file's header: what the network is and what it scored."""
     return {"game": game, "trained": {"hours": hours}, "score": summary._asdict()}
 
 
@@ -205,7 +205,7 @@ class LoadedTeacher(NamedTuple):
 
 
 def load_playing(source: str | Scores, game: str, num_actions: int) -> LoadedTeacher:
-    """Find a network that is to play a game.
+    """Load a network that is to play a game.
 
     Args:
         source: As for `distill.weights.files.load_teacher`; or the folder of a teacher's run that keeps its best

@@ -60,7 +60,7 @@ class CallableNetwork(nn.Module):
             )
 
     def for_game(self, game: str) -> "CallableNetwork":
-        """Give the network that plays a game: there is only this one."""
+        """Return the network that plays a game: this one."""
         return self
 
     def forward(self, observations: UInt8[Tensor, "B 4 84 84"], game: str = "") -> Float[Tensor, "..."]:
@@ -69,7 +69,7 @@ class CallableNetwork(nn.Module):
 
 
 def digest_of(teacher: DQN | CallableNetwork) -> str:
-    """Give what names a teacher's play: equal for two only if they play alike."""
+    """Return a digest that names a teacher's play: equal for two only if they play alike."""
     return teacher.digest if isinstance(teacher, CallableNetwork) else digest(teacher)
 
 
@@ -83,7 +83,7 @@ def _device(module: nn.Module) -> torch.device:
 
 
 def identity(scores: Scores) -> str:
-    """Give what tells a teacher apart from all that play otherwise.
+    """Return what tells a teacher apart from all that play otherwise.
 
     That is its attribute `digest`, where it has one. Else, of a module, a hash of its weights, its layers and their
     plain attributes, and the source of the files that define them, though not of what these import. Where even that is

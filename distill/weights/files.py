@@ -54,7 +54,7 @@ def save_network(path: Path, network: nn.Module, header: dict[str, Any], dtype: 
 
 
 def network_bytes(network: nn.Module, header: dict[str, Any], dtype: torch.dtype = torch.float32) -> bytes:
-    """Give what `save_network` writes."""
+    """Return what `save_network` writes."""
     weights = {_stored(name): tensor for name, tensor in network.state_dict().items()}
     tensors = {name: _apart(tensor, dtype if tensor.is_floating_point() else None) for name, tensor in weights.items()}
     full = {**header, "num_actions": network.num_actions, "input": INPUT}
@@ -63,7 +63,16 @@ def network_bytes(network: nn.Module, header: dict[str, Any], dtype: torch.dtype
     if "atoms" in tensors:
         full["atoms"] = len(tensors["atoms"])
     text = json.dumps(full)
-    return save(tensors, metadata={HEADER: text, CHECKSUM: _checksum(text, tensors)})
+    return _with_sorted_metadata(save(tensors, metadata={HEADER: text, CHECKSUM: _checksum(text, tensors)}))
+
+
+def _with_sorted_metadata(file: bytes) -> bytes:
+    """Sort the metadata, which safetensors writes in a random order: so equal networks give equal files."""
+    length = int.from_bytes(file[:8], "little")
+    header = json.loads(file[8 : 8 + length])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    return file[:8] + text.ljust(length) + file[8 + length :]
 
 
 def _apart(tensor: torch.Tensor, dtype: torch.dtype | None = None) -> torch.Tensor:
@@ -87,7 +96,7 @@ def _stored(name: str) -> str:
 
 
 def find_weights(source: str) -> Path:
-    """Find a weight file by its path or a shipped teacher by its name.
+    """Return a weight file by its path, or a shipped teacher's by its name.
 
     Raises:
         ValueError: where there is neither.

@@ -107,7 +107,7 @@ LAYOUTS = (
 
 
 def refusal(reason: str) -> ValueError:
-    """Say why a file is none of those that can be read, and which can."""
+    """Describe why a file is none of those that can be read, and which can."""
     return ValueError(f"{reason}; {ALLOWED}")
 
 
@@ -198,7 +198,7 @@ def _named_tensors(tensors: Any) -> dict[str, Tensor]:
 
 
 def converted(content: Content, game: str | None) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Give another library's network by our names, with a score for each legal action of a game, and its header.
+    """Return another library's network by our names, with an output for each legal action of a game, and its header.
 
     Args:
         content: What the file holds.
@@ -263,7 +263,7 @@ def _layout(content: Content) -> Layout:
 
 
 def _oddity(names: set[str]) -> str:
-    """Say what kind of network it is that has tensors of certain names."""
+    """Return the kind of a network whose tensors have certain names."""
     for word, kind in {"lstm|gru|rnn": "recurrent", "advantage|dueling|value_stream": "dueling"}.items():
         found = [name for name in sorted(names) if re.search(word, name, re.IGNORECASE)]
         if found:
@@ -289,7 +289,7 @@ def _mean_of_quantiles(tensors: dict[str, Tensor], said: dict[str, Any]) -> dict
 
 
 def _game_of(environment: str) -> str | None:
-    """Give the ALE's name of the game of a gymnasium environment, such as `ALE/MsPacman-v5`; None for others."""
+    """Return the ALE's name of the game of a gymnasium environment, such as `ALE/MsPacman-v5`; None for others."""
     name = environment.rpartition("/")[2].partition("-")[0].removesuffix("NoFrameskip")
     game = re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
     return game if game in games() else None

@@ -66,12 +66,12 @@ class Clock(L.Callback):
         self.blocks: list[float] = []
 
     def on_train_epoch_end(self, *args: Any) -> None:
-        """Look at the time."""
+        """Read the clock."""
         self.hours.append(time.perf_counter())
         self.learning += (self.blocks[-1] - self.blocks[0]) * len(self.blocks) / (len(self.blocks) - 1)
 
     def on_train_batch_end(self, *args: Any) -> None:
-        """Look at the time."""
+        """Read the clock."""
         self.blocks.append(time.perf_counter())
 
 
@@ -115,7 +115,7 @@ class Alternating(L.Callback):
         """That each round took."""
 
     def on_train_start(self, *args: Any) -> None:
-        """Look at the time."""
+        """Read the clock."""
         self._begun = self._now()
 
     def on_train_batch_end(
@@ -135,7 +135,7 @@ class Alternating(L.Callback):
         self._begun = self._now()
 
     def rates(self, updates: int) -> dict[str, Rate]:
-        """Give updates a second, where a block is so many."""
+        """Return updates a second, from blocks of a number of updates."""
         return {
             name: Rate(tuple(self._blocks * updates / each for each in seconds[1:]))
             for name, seconds in self.seconds.items()

@@ -31,7 +31,7 @@ def machine() -> str:
 
 
 def instruction_sets(flags: list[str], capability: str, *, bf16: bool) -> str:
-    """Say which instruction sets PyTorch uses.
+    """Return the instruction sets that PyTorch uses.
 
     Args:
         flags: Of the processor, by the kernel's names.

@@ -40,7 +40,7 @@ def listed(capsys, *args: str) -> dict[str, str]:
 
 
 def test_every_cell_is_a_run_of_fit(workdir, capsys):
-    """Each config of conf/paper/ and of figure 5 parses with its cell's options: hours, their learning rate, store."""
+    """Each config of the paper's tables and of figure 5 parses with its cell's options: hours, rate, store."""
     found = listed(capsys, "--hours", "7", "--seeds", "[3]")
     chosen = (
         "mse-dqn-pong",

@@ -36,6 +36,18 @@ def test_round_trip(saved):
     assert not any(parameter.requires_grad for parameter in loaded.parameters())
 
 
+def test_equal_networks_give_equal_files(saved):
+    """What is in the header stands there in one order, each time it is written."""
+    path, network = saved
+    files = set()
+    for _ in range(20):
+        save_network(path, network, PONG)
+        files.add(path.read_bytes())
+    (file,) = files
+    header = json.loads(file[8 : 8 + int.from_bytes(file[:8], "little")])
+    assert list(header["__metadata__"]) == sorted(header["__metadata__"])
+
+
 def test_half_precision(tmp_path):
     """Half precision halves the file and rounds each weight once; what is loaded is float32 again."""
     network = build("net3", num_actions=6)
