@@ -40,7 +40,7 @@ def evaluate(
     teacher: str | None = None,
     json: str | None = None,
     video: str | None = None,
-) -> None:
+) -> dict[str, Any]:
     """Score a network, from no-op starts or from those of a file.
 
     Args:
@@ -58,6 +58,10 @@ def evaluate(
         json: A file for the figures.
         video: A file for the first episode, `.mp4`; beside a teacher, both play it. Under the frames are the actions'
             probabilities: the softmax of logits, as a student has them, and of a teacher's values divided by 0.01.
+
+    Returns:
+        What is printed, and each episode's score: `mean`, `interval95`, `scores` ... With a teacher also its figures
+        and the shares of its score.
     """
     checks.between(0, 1, epsilon=epsilon, sticky=sticky)
     checks.at_least(1, episodes=1 if episodes is None else episodes)
@@ -97,6 +101,7 @@ def evaluate(
         if other is not None:
             actors = [Actor("teacher", other, others_temperature), Actor("student", policy, temperature)]
         film(actors, rules, Path(video))
+    return figures
 
 
 def player_of(weights: str, game: str | None, dtype: torch.dtype) -> tuple[Policy, str, float]:

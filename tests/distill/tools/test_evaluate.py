@@ -2,12 +2,14 @@
 
 import json
 import re
+from unittest.mock import ANY
 
 import av
 import numpy as np
 import pytest
 import torch
 
+import distill
 from distill.atari.environments import Cartridge
 from distill.atari.starts import Start, Starts, screen_hash
 from distill.cli import main
@@ -61,6 +63,12 @@ def test_the_figures_are_those_of_the_episodes(teachers, tmp_path, capsys):
     assert figures["iqm"] == pytest.approx(np.sort(scores)[2:7].mean())
     assert figures["interval95"][0] <= figures["mean"] <= figures["interval95"][1]
     assert "human" not in capsys.readouterr().out  # whose scores are of longer episodes
+
+
+def test_from_python_it_returns_what_it_writes(teachers, tmp_path):
+    """`distill.evaluate` gives the figures that the command writes."""
+    written = evaluated(tmp_path, teachers["breakout"], "--episodes", "1", "--max_frames", "100")
+    assert distill.evaluate(teachers["breakout"], episodes=1, max_frames=100) == {**written, "interval95": ANY}
 
 
 def test_one_seed_gives_one_file(teachers, starts, tmp_path):
