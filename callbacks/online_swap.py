@@ -57,7 +57,7 @@ class OnlineSwap(L.Callback):
         return {"swaps": self.swaps}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up who labelled when."""
+        """Load who labelled when."""
         self.swaps = [tuple(swap) for swap in state_dict["swaps"]]
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

@@ -266,7 +266,7 @@ class ReplayDataModule(L.LightningDataModule):
         return {game: experience.state_dict() for game, experience in self.experiences.items()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take it up, where a run goes on."""
+        """Load that state, where a run resumes."""
         for game, experience in self.experiences.items():
             experience.load_state_dict(state_dict[game])
 

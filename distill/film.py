@@ -65,8 +65,8 @@ class Shot(NamedTuple):
 def film(actors: Sequence[Actor], episodes: EvalConfig, path: Path) -> None:
     """Write the first of some episodes as H.264, from where the policies begin to act.
 
-    Each actor plays it for itself; they stand side by side, and whose episode ends first waits in its last frame. Under
-    the frames are the probabilities of the actions, the one that was taken in another colour.
+    Each actor plays it for itself, side by side; the one whose episode ends first stays at its last frame, darkened.
+    Under the frames are the probabilities of the actions, the one that was taken in another colour.
 
     Args:
         actors: One, or two.

@@ -318,7 +318,7 @@ def check_options(options: Sequence[str]) -> dict[str, Any]:
 
 
 def run_cli(kind: type[DistillCLI], args: list[str]) -> DistillCLI:
-    """Do what a command line of `fit` or `validate` says."""
+    """Run a command line of `fit` or `validate`."""
     quieten()
     allow_classes()
     set_parsing_settings(omegaconf_absolute_to_relative_paths=True)

@@ -29,7 +29,7 @@ def nll_loss(q_student: Float[Tensor, "B A"], q_teacher: Float[Tensor, "B A"]) -
 def gap_loss(
     q_student: Float[Tensor, "B A"], q_teacher: Float[Tensor, "B A"], *, temperature: float
 ) -> Float[Tensor, " B"]:
-    r"""`nll_loss`, weighted by the softmax of the teacher's action gap: what is worth nothing to know weighs little.
+    r"""`nll_loss`, weighted by the softmax of the teacher's action gap: a state counts by how much its choice matters.
 
     $\tanh(g / 2 \tau) \cdot \mathrm{nll}$ with $g$ the difference of the teacher's two best values; the factor is
     the probability of the best action under a softmax of the two at temperature $\tau$, stretched from [1/2, 1] to

@@ -264,7 +264,7 @@ class PolicyModule(L.LightningModule):
         checkpoint["logged"] = {name: float(value) for name, value in self.trainer.callback_metrics.items()}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take up what was logged last."""
+        """Load what was logged last."""
         self._logged_before = checkpoint.get("logged", {})
 
     def on_train_epoch_end(self) -> None:

@@ -83,7 +83,7 @@ class Emulators(NamedTuple):
 
 
 def serve(pipe: Connection, starts: Starts) -> None:
-    """Do what is asked until the other side hangs up."""
+    """Answer calls until the other side closes the pipe."""
     emulators = Emulators(starts, [])
     try:
         while True:

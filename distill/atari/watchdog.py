@@ -1,4 +1,4 @@
-"""Environments that do not answer any more: the process ends with one line instead of waiting for ever."""
+"""A watchdog for environments that hang: the process ends with one line instead of waiting for ever."""
 
 import os
 import sys
@@ -21,8 +21,8 @@ class Watch:
     counted in ticks of the watching thread: while the process itself is stopped, none passes.
 
     Args:
-        what: Does not answer.
-        patience: In seconds.
+        what: What is watched, for the message: `environments of pong`.
+        patience: Seconds that a call may take.
     """
 
     _all: ClassVar[weakref.WeakSet["Watch"]] = weakref.WeakSet()
@@ -42,7 +42,7 @@ class Watch:
             Watch._thread.start()
 
     def __enter__(self) -> None:
-        """Begin to wait.
+        """Start the clock of a call.
 
         Raises:
             ValueError: in another process than the one that has made it, whose threads are not here.
@@ -53,11 +53,11 @@ class Watch:
         self._pending = True
 
     def __exit__(self, *error: object) -> None:
-        """Wait no more."""
+        """Stop the clock."""
         self._pending = False
 
     def overdue(self) -> bool:
-        """Count a tick, and say whether the present call has taken too long."""
+        """Count a tick; return whether the present call has taken too long."""
         self._ticks = self._ticks + 1 if self._pending and self._calls == self._seen else 0
         self._seen = self._calls
         return self._ticks * TICK_SECONDS >= self.patience

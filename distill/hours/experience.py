@@ -128,7 +128,7 @@ class Experience:
         return self._state
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take it up, where a run goes on."""
+        """Load that state, where a run resumes."""
         self._state = state_dict
         if self.recording is not None:
             self.recording.student_digests |= state_dict["students"]

@@ -149,7 +149,7 @@ class Points:
         return [self._suggested([])]
 
     def resume(self, made: Sequence[Point]) -> None:
-        """Take up the points that were searched before."""
+        """Resume from the points that were searched before."""
         if self.what.method == "bayes":
             self.made = list(made[: self.total])
 

@@ -20,7 +20,7 @@ class Cost:
     units: float = 0.0
 
     def add(self, seconds: float, units: float) -> None:
-        """Take up that so many units took so many seconds."""
+        """Add a measurement: a number of units, and the seconds that they took."""
         keep = 0.5 ** (units / self.memory)
         self.seconds = self.seconds * keep + seconds
         self.units = self.units * keep + units
