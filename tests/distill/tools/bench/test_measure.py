@@ -16,7 +16,7 @@ from distill.tools.bench.tables import GOALS, Goal
 def shrunken(monkeypatch) -> None:
     """Leave every part no time, so that each does the least, but leave none out; have few environments."""
     monkeypatch.setattr(bench, "NUM_ENVS", {"cpu": 4, "cuda": 4})
-    monkeypatch.setattr(bench, "SECONDS", dict.fromkeys(bench.PART_SECONDS, 0.0))
+    monkeypatch.setattr(bench, "PART_SECONDS", dict.fromkeys(bench.PART_SECONDS, 0.0))
     monkeypatch.setattr(turns, "LATEST_SECONDS", float("inf"))
 
 
