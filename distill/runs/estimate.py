@@ -3,9 +3,6 @@
 from collections import defaultdict
 from dataclasses import dataclass, field
 
-TAIL = 1.3
-"""How much longer episodes that are played side by side take than their steps in play: the last ones end alone."""
-
 
 @dataclass
 class Cost:
@@ -88,7 +85,7 @@ class Estimate:
 
     def seconds_of_scoring(self, what: str) -> float:
         """Return what one scoring takes: as long as the last of its kind did."""
-        guess = self.setup_seconds + TAIL * self.scoring_steps * self.step.each(self.step_guess)
+        guess = self.setup_seconds + self.scoring_steps * self.step.each(self.step_guess)
         return self.scoring[what].each(guess)
 
     @property

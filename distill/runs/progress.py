@@ -13,7 +13,7 @@ from distill.data import ReplayDataModule
 from distill.evaluation import Progress
 from distill.module import PolicyModule
 from distill.runs import status
-from distill.runs.estimate import TAIL, Cost, Estimate, scorings_between
+from distill.runs.estimate import Cost, Estimate, scorings_between
 from distill.runs.results import TEACHER
 from distill.runs.status import Line, Status, clock
 
@@ -240,8 +240,7 @@ class HourBar(ProgressBar):
             left = progress.steps_left(self._episode_steps(game))
             self._estimate.scoring_seconds = max(0.0, self._estimate.seconds_of_scoring(what) - taken)
             if left is not None and self._scored_step.known:
-                tail = TAIL if progress.ended.mean() < 0.5 else 1.0  # later, what a step costs has it
-                self._estimate.scoring_seconds = self._scored_step.each(0.0) * left * tail
+                self._estimate.scoring_seconds = self._scored_step.each(0.0) * left
             if over:
                 self._estimate.scoring[what].add(taken, 1)
                 self._estimate.scoring_seconds = None

@@ -2,7 +2,7 @@
 
 import pytest
 
-from distill.runs.estimate import TAIL, Cost, Estimate, scorings_between
+from distill.runs.estimate import Cost, Estimate, scorings_between
 
 
 def test_a_cost_forgets():
@@ -40,12 +40,12 @@ def test_what_was_not_seen_is_guessed():
     """Before the first step, update and scoring, guesses stand for them; then a scoring is guessed by steps of play."""
     estimate = Estimate(100, 10, step_guess=1, update_guess=2, scoring_steps=50)
     estimate.hours_to_play, estimate.updates_left, estimate.scorings_left = 1, 10, {"student": 1, "teacher": 1}
-    assert estimate.left == 100 + 20 + 2 * TAIL * 50
+    assert estimate.left == 100 + 20 + 2 * 50
     estimate.step.add(300, 100)
     estimate.setup_seconds = 4
-    assert estimate.left == 300 + 20 + 2 * (4 + TAIL * 150)
+    assert estimate.left == 300 + 20 + 2 * (4 + 150)
     estimate.scoring["student"].add(5, 1)
-    assert estimate.left == 300 + 20 + 5 + 4 + TAIL * 150
+    assert estimate.left == 300 + 20 + 5 + 154
 
 
 @pytest.mark.parametrize(
