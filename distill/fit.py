@@ -158,9 +158,7 @@ class DistillCLI(LightningCLI):
                 raise DistillError(
                     "validate scores a checkpoint; give it as --ckpt_path, or its weights as --model.pretrained"
                 )
-        except DistillError:
-            raise
-        except (ValueError, OSError) as error:
+        except OSError as error:
             raise DistillError(str(error)) from error
 
     def say(self, note: str | None) -> None:

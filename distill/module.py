@@ -171,7 +171,8 @@ class PolicyModule(L.LightningModule):
         """Return what records and replays the updates of an optimiser on a GPU; None where none are recorded.
 
         They are where that is sure to give the same: where loss and network are this project's, or `cuda_graphs` says
-        so; where one GPU learns, in float32 or bf16-mixed, by a fused optimiser; where no callback looks at gradients.
+        so, and the optimiser is ours; where one GPU learns, in float32 or bf16-mixed, by a fused optimiser; where no
+        callback looks at gradients.
         """
         if self._graphs is None or self._graphs.optimizer is not optimizer:
             self._graphs = GraphedUpdates(optimizer, self.loss) if self._may_record(optimizer) else None
@@ -228,10 +229,10 @@ class PolicyModule(L.LightningModule):
             # Lightning's backward pass is PyTorch's and, around it, hooks: a thirtieth of a small network's update.
             backward = torch.Tensor.backward if self._unwatched() else self.manual_backward
             take = functools.partial(self._step, backward)
-        losses = []
+        own, losses = self._has_own_optimizer, []
         for batch in minibatches:
             losses.append(take(optimizer, batch))
-            if self._has_own_optimizer:
+            if own:
                 self._step_schedulers("step", self.global_step)
         of_all = torch.stack(losses)
         wrong = (~of_all.isfinite()).nonzero().flatten().tolist()
@@ -274,13 +275,15 @@ class PolicyModule(L.LightningModule):
 
     def on_train_start(self) -> None:
         """Show callbacks what was logged last; say whose learning rates hold."""
-        named = (inspect.signature(kind).parameters.get("learning_rate") for kind in type(self).__mro__)
-        default = next(parameter.default for parameter in named if parameter is not None)
-        if self._has_own_optimizer and self.learning_rate != Schedule.of(default) and self.trainer.is_global_zero:
-            print(
-                f"note: learning_rate is not used: configure_optimizers of {type(self).__name__} sets its own rates",
-                file=sys.stderr,
-            )
+        if self._has_own_optimizer and self.trainer.is_global_zero:
+            named = (inspect.signature(kind).parameters.get("learning_rate") for kind in type(self).__mro__)
+            default = next(parameter.default for parameter in named if parameter is not None)
+            if self.learning_rate != Schedule.of(default):
+                whose = type(self).__name__
+                print(
+                    f"note: learning_rate is not used: configure_optimizers of {whose} sets its own rates",
+                    file=sys.stderr,
+                )
         metrics = {name: torch.tensor(value) for name, value in self._logged_before.items()}
         self.trainer.callback_metrics.update(metrics)
         self._logged_before = {}
