@@ -11,8 +11,7 @@ from distill import checks, protocol
 from distill.atari.replayed import ReplayedAtari
 from distill.atari.starts import Starts
 from distill.data import ReplayDataModule
-from distill.engine import frozen_policy
-from distill.evaluation import EvalConfig, score_episodes
+from distill.evaluation import EvalConfig
 from distill.module import PolicyModule
 from distill.networks import DQN
 from distill.weights.callables import CallableNetwork
@@ -80,7 +79,7 @@ class HumanStartEvaluation(L.Callback):
         found = {pl_module.metric("val", game, "human_start_score"): score}
         data = ReplayDataModule.of(trainer)
         if game in data.teachers:
-            teacher = data.teachers[game]
+            teacher = data.teachers[game].network
             if self._teacher is None or self._teacher[0] is not teacher:
                 self._teacher = teacher, self.score(teacher, trainer, pl_module.device)
             teachers = self._teacher[1]
@@ -94,6 +93,5 @@ class HumanStartEvaluation(L.Callback):
         rules = EvalConfig(self.starts.game, numbers, ReplayDataModule.of(trainer).seed, self.epsilon, self.max_frames)
         mean = MeanMetric().to(device)
         if numbers:
-            played = score_episodes(frozen_policy(network), rules._replace(starts=self.starts))
-            mean.update(torch.from_numpy(played).float())
+            mean.update(torch.from_numpy(rules._replace(starts=self.starts).score(network)).float())
         return float(mean.compute())

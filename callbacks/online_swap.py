@@ -12,6 +12,7 @@ from distill.data import ReplayDataModule
 from distill.errors import DistillError
 from distill.module import PolicyModule
 from distill.weights.best import FOLDER, Entry, Index, read_index, read_network
+from distill.weights.callables import Teacher
 
 
 class OnlineSwap(L.Callback):
@@ -64,10 +65,11 @@ class OnlineSwap(L.Callback):
         """Have no hour played before it is known who labels it; where the run goes on, hand over again as before."""
         data = ReplayDataModule.of(trainer)
         (game,) = data.games
-        source = data.teacher_sources[game]
-        if source is None or Path(source) != self.run:
-            raise DistillError(f"data.teacher is {source}; for OnlineSwap it must be teacher_run, {self.run}")
-        data.experiences[game].teachers_play.overlap = False
+        teacher = data.teachers.get(game)
+        if teacher is None or Path(teacher.name) != self.run:
+            named = None if teacher is None else teacher.name
+            raise DistillError(f"data.teacher is {named}; for OnlineSwap it must be teacher_run, {self.run}")
+        data.experiences[game].source.overlap = False
         index = self._read(trainer)
         for hour, teachers_hour in self.swaps[1:]:
             self._hand_over(trainer, hour, index.best(teachers_hour))
@@ -101,7 +103,8 @@ class OnlineSwap(L.Callback):
             network = read_network(self.run, entry, data.games[0])
         except ValueError as error:
             raise DistillError(str(error)) from error
-        data.change_teacher(hour, network, self.run / FOLDER / entry.file, forget=self.former == "flush")
+        teacher = Teacher(str(self.run), network, self.run / FOLDER / entry.file, kind="values")
+        data.change_teacher(hour, teacher, forget=self.former == "flush")
 
     def _wait_for(self, hours: int, trainer: L.Trainer) -> Index:
         seen, since, told = -1, time.monotonic(), False

@@ -20,7 +20,7 @@ PUBLIC = {
     "StudentModule": "distill.student",
     "TeacherModule": "distill.teacher",
     "ReplayDataModule": "distill.data",
-    "load_network": "distill.weights.files",
+    "load_network": "distill.weights.load",
     "evaluate": "distill.tools.evaluate",
 }
 """The public names, and the modules that define them."""

@@ -10,24 +10,33 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import numpy as np
 import torch
 from torch.utils.data import DataLoader, IterableDataset
 
 from distill import checks, protocol
-from distill.atari.environments import num_actions, usable_cores
+from distill.atari.environments import usable_cores
+from distill.engine import module_policy
 from distill.errors import DistillError
-from distill.evaluation import EvalConfig, Summary
+from distill.evaluation import EvalConfig
 from distill.files.store import Store
-from distill.hours.experience import Experience, Interleaving, Source, room_for_frames, sources_of, turns
-from distill.hours.teacher_play import divide_cores
+from distill.hours.experience import (
+    Experience,
+    Interleaving,
+    TeacherSource,
+    memory_length,
+    room_for_frames,
+    sources_of,
+    turns,
+)
+from distill.hours.live_play import LivePlay
+from distill.hours.teacher_play import TeacherPlay, divide_cores
 from distill.module import PolicyModule
-from distill.networks import DQN
 from distill.randomness import generator
 from distill.replay import Block, Minibatch, Transitions
 from distill.rollout import PlayConfig
 from distill.schedule import Schedule
-from distill.weights.best import load_playing
-from distill.weights.callables import CallableNetwork, name_of
+from distill.weights.callables import Teacher
 
 FORESEEN = 1_000
 """Refills ahead for which the store is asked; those after them count as not found."""
@@ -86,13 +95,13 @@ class ReplayDataModule(L.LightningDataModule):
             fast for the smallest student (70 s an hour, against 67) and faster for the full one (180 s, against 250).
 
     Raises:
-        ValueError: for a value out of its range, and as `distill.weights.best.load_playing`.
+        ValueError: for a value out of its range, and as `distill.weights.load.load_playing`.
     """
 
     def __init__(
         self,
-        game: str | dict[str, Any],  # `Source`, among which a config's writer would take null for a function
-        teacher: Source = None,
+        game: str | dict[str, Any],  # `TeacherSource`, among which a config's writer would take null for a function
+        teacher: TeacherSource = None,
         seed: int = 0,
         hour_steps: int = protocol.STEPS_PER_HOUR,
         updates_per_hour: int = protocol.UPDATES_PER_HOUR,
@@ -116,53 +125,10 @@ class ReplayDataModule(L.LightningDataModule):
     ) -> None:
         super().__init__()
         sources = sources_of(game, teacher)
-        checks.at_least(
-            1,
-            hour_steps=hour_steps,
-            updates_per_hour=updates_per_hour,
-            refills_per_hour=refills_per_hour,
-            batch_size=batch_size,
-            block_updates=block_updates,
-            n_steps=n_steps,
-            num_envs=num_envs,
-            eval_episodes=eval_episodes,
-        )
-        checks.between(1, protocol.MOST_FRAMES, max_frames=max_frames)
-        checks.at_least(0, seed=seed, warmup_steps=warmup_steps, num_threads=num_threads)
-        self.epsilon, self.beta = Schedule.of(epsilon), Schedule.of(beta)
-        for value in self.epsilon.values:
-            checks.between(0, 1, epsilon=value)
-        for value in self.beta.values:
-            checks.between(0, 1, beta=value)
-        checks.between(0, 1, eval_epsilon=eval_epsilon)
-        checks.above_zero(" (the paper's is 10)", memory_hours=memory_hours)
-        if store_limit_gb is not None:
-            checks.above_zero(", or null for no limit", store_limit_gb=store_limit_gb)
-        taught = any(source is not None for source in sources.values())
-        if taught and (refills_per_hour, warmup_steps) != (1, 0):
-            raise DistillError(
-                f"refills_per_hour is {refills_per_hour} and warmup_steps is {warmup_steps}; with a teacher, whose "
-                "play does not depend on what is learned, they must be 1 and 0"
-            )
-        if not taught and min(self.beta.values) < 1:
-            raise DistillError(
-                "beta is below 1, but without a teacher there is nobody to take turns with; it must be 1"
-            )
-        checks.multiple("hour_steps", hour_steps, "num_envs x refills_per_hour", num_envs * refills_per_hour)
-        checks.multiple("updates_per_hour", updates_per_hour, "block_updates", block_updates)
-        checks.multiple("blocks of an hour", updates_per_hour // block_updates, "refills_per_hour", refills_per_hour)
-        checks.multiple("warmup_steps", warmup_steps, "num_envs", num_envs)
-        played = warmup_steps + hour_steps // refills_per_hour
-        least, ahead = min(played, int(memory_hours * hour_steps)) // num_envs, 0 if taught else n_steps
-        if least <= ahead:
-            raise DistillError(
-                f"the first refill leaves {least} steps of each environment in the memory; it must be above "
-                f"{ahead}, by warmup_steps, hour_steps or memory_hours"
-            )
         self.games = tuple(sources)
         self.seed = seed
         self.hour_steps = hour_steps
-        self.blocks_per_hour = updates_per_hour // block_updates
+        self.updates_per_hour = updates_per_hour
         self.memory_hours = memory_hours
         self.refills_per_hour = refills_per_hour
         self.warmup_steps = warmup_steps
@@ -172,31 +138,75 @@ class ReplayDataModule(L.LightningDataModule):
         self.n_steps = n_steps
         self.num_envs = num_envs
         self.num_threads = num_threads
+        self.epsilon, self.beta = Schedule.of(epsilon), Schedule.of(beta)
         self.max_frames = max_frames
         self.eval_episodes = eval_episodes
         self.eval_epsilon = eval_epsilon
-        self.teacher_sources = {
-            game: source if source is None or isinstance(source, str) else name_of(source)
-            for game, source in sources.items()
-        }
-        actions = {game: num_actions(game) for game in sources}
-        self.teachers: dict[str, DQN | CallableNetwork] = {}
-        self.teacher_files: dict[str, Path | None] = {}
-        self.teacher_kinds: dict[str, str] = {}
-        """`values` or `policy`."""
-        self.teacher_summaries: dict[str, Summary] = {}
-        """Of those teachers that have been scored."""
-        for game, source in sources.items():
-            if source is not None:
-                playing = load_playing(source, game, actions[game])
-                self.teachers[game], self.teacher_files[game], self.teacher_kinds[game] = playing
         self.store = store
         self.store_limit_gb = store_limit_gb
         self.overlap = overlap
+        self._check_options(taught=any(source is not None for source in sources.values()))
+        self.teachers = teachers_of(sources)
+        """By game; empty where the trained module plays itself."""
+        self.experiences: dict[str, Experience] = {}
+        """By game, during a fit."""
         self.on_play: list[Callable[[int, int], None]] = []
         """Called now and then while nothing is learned, with the steps played of a refill, and the refill's steps."""
-        self.experiences: dict[str, Experience] = {}
         self._threads_before: int | None = None
+
+    def _check_options(self, *, taught: bool) -> None:
+        checks.at_least(
+            1,
+            hour_steps=self.hour_steps,
+            updates_per_hour=self.updates_per_hour,
+            refills_per_hour=self.refills_per_hour,
+            batch_size=self.batch_size,
+            block_updates=self.block_updates,
+            n_steps=self.n_steps,
+            num_envs=self.num_envs,
+            eval_episodes=self.eval_episodes,
+        )
+        checks.between(1, protocol.MOST_FRAMES, max_frames=self.max_frames)
+        checks.at_least(0, seed=self.seed, warmup_steps=self.warmup_steps, num_threads=self.num_threads)
+        for name, schedule in (("epsilon", self.epsilon), ("beta", self.beta)):
+            for value in schedule.values:
+                checks.between(0, 1, **{name: value})
+        checks.between(0, 1, eval_epsilon=self.eval_epsilon)
+        checks.above_zero(" (the paper's is 10)", memory_hours=self.memory_hours)
+        if self.store_limit_gb is not None:
+            checks.above_zero(", or null for no limit", store_limit_gb=self.store_limit_gb)
+        if taught and (self.refills_per_hour, self.warmup_steps) != (1, 0):
+            raise DistillError(
+                f"refills_per_hour is {self.refills_per_hour} and warmup_steps is {self.warmup_steps}; with a teacher, "
+                "whose play does not depend on what is learned, they must be 1 and 0"
+            )
+        if not taught and min(self.beta.values) < 1:
+            raise DistillError(
+                "beta is below 1, but without a teacher there is nobody to take turns with; it must be 1"
+            )
+        unit = self.num_envs * self.refills_per_hour
+        checks.multiple("hour_steps", self.hour_steps, "num_envs x refills_per_hour", unit)
+        checks.multiple("updates_per_hour", self.updates_per_hour, "block_updates", self.block_updates)
+        checks.multiple("blocks of an hour", self.blocks_per_hour, "refills_per_hour", self.refills_per_hour)
+        checks.multiple("warmup_steps", self.warmup_steps, "num_envs", self.num_envs)
+        played = self.warmup_steps + self.hour_steps // self.refills_per_hour
+        least = min(played, int(self.memory_hours * self.hour_steps)) // self.num_envs
+        ahead = 0 if taught else self.n_steps
+        if least <= ahead:
+            raise DistillError(
+                f"the first refill leaves {least} steps of each environment in the memory; it must be above "
+                f"{ahead}, by warmup_steps, hour_steps or memory_hours"
+            )
+
+    @property
+    def teacher_kinds(self) -> dict[str, str]:
+        """Return each teacher's kind, one of `distill.losses.KINDS`, by game."""
+        return {game: teacher.kind for game, teacher in self.teachers.items()}
+
+    @property
+    def blocks_per_hour(self) -> int:
+        """Count the blocks of an hour."""
+        return self.updates_per_hour // self.block_updates
 
     @staticmethod
     def of(trainer: L.Trainer) -> "ReplayDataModule":
@@ -221,30 +231,55 @@ class ReplayDataModule(L.LightningDataModule):
         """Begin with empty memories."""
         if stage != "fit":
             return
-        self._player.check_teachers(self.teacher_kinds)
-        device = self._fit_trainer.strategy.root_device
-        rules = {game: self._rules(game) for game in self.games}
-        memory_hours, epochs = self.memory_hours, self._fit_trainer.max_epochs or -1
+        trainer, player = self._fit_trainer, self._player
+        player.check_teachers(self.teacher_kinds)
+        device, memory_hours, epochs = trainer.strategy.root_device, self.memory_hours, trainer.max_epochs or -1
         if self.teachers and epochs > 0:
             memory_hours = min(memory_hours, math.ceil(epochs / len(self.games)))  # no more than there will be
-        room = room_for_frames(list(rules.values()), memory_hours, device)
-        self.experiences = {game: Experience(of, memory_hours, room) for game, of in rules.items()}
+        options = self.seed, self._rank, self.num_envs, self.hour_steps, self.epsilon, self.max_frames, self.beta
+        rules = [PlayConfig(game, *options) for game in self.games]
+        room = room_for_frames(rules, memory_hours, device)
         if device.type == "cuda" and self._rank == 0:
             print(f"memory: frames {f'as they are, on {room}' if room else f'packed, for want of room on {device}'}")
-        if not self.teachers:
-            return
+        source_of = self._teacher_play if self.teachers else self._live_play
+        for each in rules:
+            self.experiences[each.game] = Experience(each, memory_hours, source_of(each, memory_hours), room)
+
+    def _teacher_play(self, rules: PlayConfig, memory_hours: float) -> TeacherPlay:
+        trainer, game = self._fit_trainer, rules.game
+        device = trainer.strategy.root_device
         division = divide_cores(usable_cores(), on_gpu=device.type != "cpu", overlap=self.overlap)
-        self._threads_before = torch.get_num_threads()
-        torch.set_num_threads(min(self._threads_before, division.learn_threads))
-        folder = Path(self.store or Path(self._fit_trainer.default_root_dir) / "hours")
-        for game, experience in self.experiences.items():
-            experience.record(
-                self.teachers[game].to(device),
-                Store(folder, self.store_limit_gb),
-                overlap=division.overlap,
-                num_threads=self.num_threads or division.play_threads,
-                student=self._player.network.for_game(game),
-            )
+        if self._threads_before is None:
+            self._threads_before = torch.get_num_threads()
+            torch.set_num_threads(min(self._threads_before, division.learn_threads))
+        return TeacherPlay(
+            rules,
+            self.teachers[game].network.to(device),
+            Store(Path(self.store or Path(trainer.default_root_dir) / "hours"), self.store_limit_gb),
+            memory_hours=memory_hours,
+            overlap=division.overlap,
+            num_threads=self.num_threads or division.play_threads,
+            student=self._player.network.for_game(game) if min(self.beta.values) < 1 else None,
+        )
+
+    def _live_play(self, rules: PlayConfig, memory_hours: float) -> LivePlay:
+        trainer = self._fit_trainer
+        network = module_policy(self._player.network.for_game(rules.game), dtype=None)
+
+        def policy(observations: np.ndarray) -> np.ndarray:
+            with trainer.precision_plugin.forward_context():
+                return network(observations)
+
+        kept = trainer.checkpoint_callback is not None  # else nothing would ever go on from these files
+        return LivePlay(
+            rules,
+            policy,
+            Path(trainer.default_root_dir) / "play" if kept else None,
+            piece_steps=self.hour_steps // self.refills_per_hour,
+            warmup_steps=self.warmup_steps,
+            memory_length=memory_length(rules, memory_hours),
+            num_threads=self.num_threads or usable_cores(),
+        )
 
     def teardown(self, stage: str) -> None:
         """Stop playing."""
@@ -256,19 +291,19 @@ class ReplayDataModule(L.LightningDataModule):
 
     def _end(self, *, failed: bool) -> None:
         for experience in self.experiences.values():
-            experience.close(failed=failed)
+            experience.source.close(failed=failed)
         if self._threads_before is not None:
             torch.set_num_threads(self._threads_before)
         self._threads_before = None
 
     def state_dict(self) -> dict[str, Any]:
         """Keep what it takes to find again the hours that depend on what was learned."""
-        return {game: experience.state_dict() for game, experience in self.experiences.items()}
+        return {game: experience.source.state_dict() for game, experience in self.experiences.items()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Load that state, where a run resumes."""
         for game, experience in self.experiences.items():
-            experience.load_state_dict(state_dict[game])
+            experience.source.load_state_dict(state_dict[game])
 
     def train_dataloader(self) -> DataLoader[Learned]:
         """Yield an hour's blocks; the memory is refilled as they are asked for."""
@@ -277,10 +312,10 @@ class ReplayDataModule(L.LightningDataModule):
     def val_dataloader(self) -> DataLoader[EvalConfig]:
         """Yield this rank's share of the evaluation's episodes."""
         numbers = range(self._rank, self.eval_episodes, self.trainer.world_size if self.trainer else 1)
-        rules = [self.eval_rules(game, numbers) for game in self.games]
+        rules = [self.eval_config(game, numbers) for game in self.games]
         return DataLoader(rules, batch_size=None)  # type: ignore[arg-type]  # a list will do, but is no `Dataset`
 
-    def eval_rules(self, game: str, numbers: range | None = None) -> EvalConfig:
+    def eval_config(self, game: str, numbers: range | None = None) -> EvalConfig:
         """Return which episodes of a game are scored, and how."""
         which = tuple(range(self.eval_episodes) if numbers is None else numbers)
         return EvalConfig(game, which, self.seed, self.eval_epsilon, self.max_frames)
@@ -296,8 +331,9 @@ class ReplayDataModule(L.LightningDataModule):
         if learned_blocks == self.blocks_per_hour:
             return
         rngs = {game: generator(self.seed, "minibatch", game, self._rank, hour) for game in self.games}
-        updates_per_step = self.blocks_per_hour * self.block_updates / self.hour_steps
+        updates_per_step = self.updates_per_hour / self.hour_steps
         memories = {game: experience.memory for game, experience in self.experiences.items()}
+        ahead = 0 if self.teachers else self.n_steps  # of the steps that rows look at, beyond their own
         whose = turns(memories, self.interleave, generator(self.seed, "turn", hour), updates_per_step, hour)
         blocks_per_refill = self.blocks_per_hour // self.refills_per_hour
         for block in range(self.blocks_per_hour):
@@ -308,97 +344,67 @@ class ReplayDataModule(L.LightningDataModule):
             rows = {game: games.count(game) * self.batch_size for game in sorted(set(games))}
             if block < learned_blocks:
                 for game, count in rows.items():
-                    memories[game].skip(rngs[game], count, 0 if self.teachers else self.n_steps)
+                    memories[game].skip(rngs[game], count, ahead)
                 continue
             # For networks that draw, as one with dropout does.
             seed = generator(self.seed, "torch", self._rank, hour, block).integers(2**63)
             _seed_torch(int(seed), self._fit_trainer.strategy.root_device)
-            if self.teachers:
-                drawn = {game: memories[game].minibatch(rngs[game], count) for game, count in rows.items()}
-                yield Block(drawn, games, self.batch_size)
-            else:
-                n_steps = self.n_steps
-                done = {game: memories[game].transitions(rngs[game], count, n_steps) for game, count in rows.items()}
-                yield Block(done, games, self.batch_size)
+            drawn: dict[str, Any] = {
+                game: memories[game].transitions(rngs[game], count, ahead)
+                if ahead
+                else memories[game].minibatch(rngs[game], count)
+                for game, count in rows.items()
+            }
+            yield Block(drawn, games, self.batch_size)
 
     def unplayed_refills(self, first: int, end: int) -> int:
         """Count the refills, of those with these numbers, that are not found in a store.
 
         Not to be asked for the first time of a number while another thread plays.
         """
-        if not self.teachers:
-            return max(0, end - first)
-        plays = [experience.teachers_play for experience in self.experiences.values()]
+        sources = [experience.source for experience in self.experiences.values()]
         seen = min(end, first + FORESEEN)
-        stored = sum(plays[number % len(plays)].is_stored(number // len(plays)) for number in range(first, seen))
+        stored = sum(sources[number % len(sources)].is_stored(number // len(sources)) for number in range(first, seen))
         return max(0, end - first) - stored
 
     def refill(self, number: int, *, resuming_mid_hour: bool = False) -> None:
         """Add an hour of a teacher's play, or a piece of an hour of the trained module's, to the memory of a game.
 
-        Where a run goes on, the teachers' hours that belong in the memory come first.
+        Where a run goes on, what was played before and belongs in the memories comes first.
 
         Args:
             number: Of the refill, counted from the run's beginning, from 0; the games take turns.
             resuming_mid_hour: Whether a run goes on within the hour, part of which was played before.
         """
-        if not self.teachers:
-            self._play_on(number, resuming_mid_hour)
-            return
-        due = [
-            (experience, experience.take_due((number - place) // len(self.games) + 1))
-            for place, experience in enumerate(self.experiences.values())
-        ]
-        for experience, hours in due:
-            if len(hours) > 1:  # where a run goes on, none is to make room for another
-                experience.teachers_play.hold(hours)
-        for experience, hours in due:
-            for hour in hours:
-                steps = experience.teachers_play.hour(hour, lambda done: self._tell(done, self.hour_steps))
-                experience.remember(steps, hour)
-        turn, place = divmod(number + 1, len(self.games))
+        for place, experience in enumerate(self.experiences.values()):
+            experience.source.begin_refill(
+                self._pieces(place, number + 1),
+                played=self._pieces(place, number),
+                new_hour=number % self.refills_per_hour == 0,
+                resuming_mid_hour=resuming_mid_hour,
+            )
+        for experience in self.experiences.values():
+            experience.refill(self._tell)
         if number + 1 != self._fit_trainer.max_epochs:
-            self.experiences[self.games[place]].teachers_play.play_ahead(turn)
+            turn, place = divmod(number + 1, len(self.games))
+            self.experiences[self.games[place]].source.play_ahead(turn)
+
+    def _pieces(self, place: int, refills: int) -> int:
+        """Count the pieces of a game that a number of refills have brought."""
+        return max(0, refills - place + len(self.games) - 1) // len(self.games)
 
     def checkpoint_is_written(self) -> None:
         """Remove what neither the last of a run's checkpoints nor the one before needs of the play of a module."""
         for experience in self.experiences.values():
-            if experience.own_play is not None:
-                experience.own_play.remove_unneeded()
+            experience.source.checkpoint_is_written()
 
-    def change_teacher(self, hour: int, teacher: DQN, file: Path, *, forget: bool) -> None:
-        """Have a teacher from another file play the only game from an hour on; perhaps forget what was before."""
+    def change_teacher(self, hour: int, teacher: Teacher, *, forget: bool) -> None:
+        """Have another teacher play the only game from an hour on; perhaps forget what was before."""
         (game,) = self.games
-        self.teachers[game] = teacher.to(self._fit_trainer.strategy.root_device)
-        self.teacher_files[game] = file
-        self.teacher_summaries.clear()
-        self.experiences[game].teachers_play.change_teacher(hour, teacher)
-        if forget:
-            self.experiences[game].forget(hour)
-
-    def _play_on(self, number: int, resuming_mid_hour: bool) -> None:
-        kept = self._fit_trainer.checkpoint_callback is not None  # else nothing would ever go on from these files
-        for place, (game, experience) in enumerate(self.experiences.items()):
-            if experience.own_play is None:
-                experience.play_itself(
-                    self._player.policy(game),
-                    Path(self._fit_trainer.default_root_dir) / "play" if kept else None,
-                    new=number <= place,
-                    resuming_mid_hour=resuming_mid_hour,
-                    num_threads=self.num_threads or usable_cores(),
-                )
-            elif number % self.refills_per_hour == 0:
-                experience.own_play.begin_hour()
-        experience = self.experiences[self.games[number % len(self.games)]]
-        assert experience.own_play is not None  # since the loop above
-        warmup_steps = 0 if experience.own_play.played_steps else self.warmup_steps
-        steps = warmup_steps + self.hour_steps // self.refills_per_hour
-        experience.remember(experience.own_play.steps(steps, self._tell))
-
-    def _rules(self, game: str) -> PlayConfig:
-        return PlayConfig(
-            game, self.seed, self._rank, self.num_envs, self.hour_steps, self.epsilon, self.max_frames, self.beta
-        )
+        source = self.experiences[game].source
+        assert isinstance(source, TeacherPlay), "there is a teacher"
+        self.teachers[game] = teacher
+        source.change_teacher(hour, teacher.network.to(self._fit_trainer.strategy.root_device), forget=forget)
 
     @property
     def _rank(self) -> int:
@@ -407,6 +413,14 @@ class ReplayDataModule(L.LightningDataModule):
     def _tell(self, done: int, steps: int) -> None:
         for listener in self.on_play:
             listener(done, steps)
+
+
+def teachers_of(sources: dict[str, TeacherSource]) -> dict[str, Teacher]:
+    """Load each game's teacher, where it has one; see `distill.weights.load.load_playing`."""
+    from distill.weights.load import load_playing  # which reads other libraries' files, too
+
+    named = {game: source for game, source in sources.items() if source is not None}
+    return {game: load_playing(source, game) for game, source in named.items()}
 
 
 class _Hour(IterableDataset[Learned]):

@@ -1,4 +1,4 @@
-"""Episodes -> scores, with intervals, and what they mean beside a teacher's, a person's and a random player's."""
+"""Episodes -> scores."""
 
 import functools
 import math
@@ -7,16 +7,16 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import closing
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float, Int64, UInt64
+from torch import nn
 
 from distill import protocol
-from distill.atari.environments import Atari, num_actions, usable_cores
-from distill.atari.replayed import ReplayedAtari
-from distill.atari.starts import Starts
-from distill.engine import SessionPolicy
+from distill.atari.cartridge import num_actions
+from distill.atari.environments import Atari, usable_cores
+from distill.engine import SessionPolicy, frozen_policy
 from distill.errors import DistillError
 from distill.randomness import generator
 from distill.rollout import GROUP_ENVS, Policy, Step, VectorEnv, play
@@ -27,6 +27,21 @@ MAX_HANDED_OVER = 100
 """The same from recorded starts; the next so many wait until all of these have ended."""
 PRIME = np.uint64(1_099_511_628_211)
 """Of the Fowler-Noll-Vo hash, which tells episodes apart."""
+
+
+@runtime_checkable
+class RecordedStarts(Protocol):
+    """Where recorded play has led, see `distill.atari.starts.Starts`."""
+
+    @property
+    def described(self) -> str:
+        """Describe whose starts these are."""
+
+    def check_game(self, *games: str) -> None:
+        """Raise a `ValueError` where the starts are of none of these games."""
+
+    def environments(self, numbers: Sequence[int], max_frames: int) -> VectorEnv:
+        """Make an environment for each of these starts, which are counted round and round."""
 
 
 class EvalConfig(NamedTuple):
@@ -42,7 +57,7 @@ class EvalConfig(NamedTuple):
     """In recorded starts those before the hand-over included."""
     sticky: float = 0.0
     """Probability that the emulator repeats the last action for a frame; 0 with recorded starts."""
-    starts: Starts | None = None
+    starts: RecordedStarts | None = None
     """None means up to 30 no-ops."""
 
     @property
@@ -56,6 +71,17 @@ class EvalConfig(NamedTuple):
         starts = "no-op starts" if self.starts is None else self.starts.described
         sticky = f", sticky actions {self.sticky:g}" if self.sticky else ""
         return f"{starts}, epsilon {self.epsilon:g}{sticky}, at most {self.max_frames:,} frames"
+
+    def score(
+        self, network: nn.Module, on_step: "Callable[[Progress], None]" = lambda progress: None
+    ) -> Float[np.ndarray, " E"]:
+        """Have a network play them with its present weights; return their scores, in the order of their numbers.
+
+        Args:
+            network: Maps uint8 observations `[B, 4, 84, 84]` to one number per action.
+            on_step: Called after each step, with how far they are.
+        """
+        return play_episodes(frozen_policy(network), self, on_step).scores
 
 
 class Played(NamedTuple):
@@ -101,22 +127,6 @@ class Progress(NamedTuple):
         open_ = self.steps[~self.ended]
         # One that is longer already goes on for a quarter of that.
         return float(np.maximum(np.mean(lengths) - open_, open_ / 4).sum())
-
-
-class Summary(NamedTuple):
-    """Scores of several episodes in a few numbers."""
-
-    mean: float
-    interval95: tuple[float, float]
-    """Percentiles 2.5 and 97.5 of the means of 10,000 bootstrap samples."""
-    episodes: int
-    standard_error: float
-    """Of the mean; 0 for one episode."""
-    iqm: float
-    """Interquartile mean: of the middle half (Agarwal et al. 2021)."""
-    median: float
-    min: float
-    max: float
 
 
 def play_episodes(
@@ -226,7 +236,7 @@ def games_for(episodes: EvalConfig, max_envs: int = MAX_ENVS, num_threads: int =
         raise DistillError(
             f"sticky is {episodes.sticky}; with recorded starts it must be 0, or their replay would lead elsewhere"
         )
-    return ReplayedAtari(starts, [number % len(starts.starts) for number in numbers], max_frames=max_frames)
+    return starts.environments(numbers, max_frames)
 
 
 def steps_of(policy: Policy, episodes: EvalConfig, games: VectorEnv) -> Iterator[Step]:
@@ -248,30 +258,6 @@ def score_episodes(
     return play_episodes(policy, episodes, on_step).scores
 
 
-def summarise(scores: Float[np.ndarray, " E"]) -> Summary:
-    """Sum up scores, in whatever order; the bootstrap is seeded, so equal scores have equal intervals.
-
-    Raises:
-        ValueError: for no scores at all.
-    """
-    scores = np.sort(np.asarray(scores, np.float64))
-    if scores.size == 0:
-        raise DistillError("there are no scores to sum up")
-    samples = generator(0, "bootstrap").choice(scores, size=(10_000, scores.size)).mean(axis=1)
-    low, high = np.percentile(samples, [2.5, 97.5])
-    quarter = scores.size // 4
-    return Summary(
-        mean=float(scores.mean()),
-        interval95=(float(low), float(high)),
-        episodes=int(scores.size),
-        standard_error=float(scores.std(ddof=1) / np.sqrt(scores.size)) if scores.size > 1 else 0.0,
-        iqm=float(scores[quarter : scores.size - quarter].mean()),
-        median=float(np.median(scores)),
-        min=float(scores[0]),
-        max=float(scores[-1]),
-    )
-
-
 def random_score(episodes: EvalConfig) -> float:
     """Return a random player's mean score: published where game and rules are those of Mnih et al., else played."""
     if episodes.are_published and episodes.starts is None and episodes.game in protocol.NOOP_SCORES:
@@ -279,16 +265,3 @@ def random_score(episodes: EvalConfig) -> float:
     actions = num_actions(episodes.game)
     policy = lambda observations: np.zeros((len(observations), actions), np.float32)  # noqa: E731
     return float(score_episodes(policy, episodes._replace(epsilon=1.0)).mean())
-
-
-def random_adjusted_ratio(student: float, teacher: float, random: float) -> float:
-    """Return (student - random) / (teacher - random); not a number where the teacher is no better than random."""
-    return (student - random) / (teacher - random) if teacher > random else float("nan")
-
-
-def geometric_mean(ratios: Sequence[float | None]) -> float | None:
-    """Return the geometric mean of ratios; None where one of them is missing, 0 or less."""
-    known = [ratio for ratio in ratios if ratio is not None]
-    if not known or len(known) < len(ratios) or any(ratio <= 0 for ratio in known):
-        return None
-    return float(np.exp(np.mean(np.log(known))))

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
 
-from distill.atari.environments import Cartridge, action_names, legal_actions
+from distill.atari.cartridge import Cartridge, action_names, legal_actions
 from distill.errors import DistillError
 from distill.evaluation import EvalConfig, games_for, steps_of
 from distill.protocol import FRAMES_PER_SECOND, FRAMES_PER_STEP, TEMPERATURE

@@ -4,7 +4,7 @@ import functools
 import inspect
 import sys
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import lightning as L
 import numpy as np
@@ -19,19 +19,28 @@ from torch.optim import Optimizer
 from torchmetrics import CatMetric
 
 from distill import checks
-from distill.atari.environments import num_actions
+from distill.atari.cartridge import num_actions
 from distill.cuda import GraphedUpdates, NotRecordable, recordable
-from distill.engine import frozen_policy, module_policy
 from distill.errors import DistillError
-from distill.evaluation import EvalConfig, Progress, Summary, score_episodes, summarise
 from distill.networks import DQN, TRUNKS, Network, build
-from distill.rollout import Policy
 from distill.schedule import Schedule
+from distill.summary import Summary, summarise
 from distill.weights.callables import CallableNetwork
-from distill.weights.files import load_network
 
 WATCHING = ("on_before_backward", "on_after_backward", "on_before_zero_grad", "on_before_optimizer_step")
 """Hooks that may look at gradients."""
+
+
+@runtime_checkable
+class Episodes(Protocol):
+    """Episodes of a game that a network can be scored on, see `distill.evaluation.EvalConfig`."""
+
+    @property
+    def game(self) -> str:
+        """Return the ALE name."""
+
+    def score(self, network: nn.Module, on_step: Callable[[Any], None]) -> np.ndarray:
+        """Return the scores of a network; call `on_step` after each step with how far the episodes are."""
 
 
 class Diverged(DistillError):
@@ -82,7 +91,7 @@ class PolicyModule(L.LightningModule):
         self.network: Network | CallableNetwork = (
             build(network, num_actions=actions[self.games[0]] if alone else actions)
             if own is None
-            else CallableNetwork(own, self.games[0], actions[self.games[0]], learns=True)
+            else CallableNetwork(own, self.games[0], actions[self.games[0]])
         )
         if pretrained is not None:
             self._load_pretrained(pretrained)
@@ -96,10 +105,12 @@ class PolicyModule(L.LightningModule):
         self.scored_updates: int | None = None
         """Updates that had been taken then."""
         self._logged_before: dict[str, float] = {}
-        self.on_score: list[Callable[[str, Progress], None]] = []
-        """Called after each step of episodes that are scored, with who plays and how far they are."""
+        self.on_score: list[Callable[[str, Any], None]] = []
+        """Called after each step of episodes that are scored, with who plays and how far they are; see `telling`."""
 
     def _load_pretrained(self, source: str) -> None:
+        from distill.weights.load import load_network  # which reads other libraries' files, too
+
         for game in self.games:
             ours = self.network.for_game(game)
             if not isinstance(ours, DQN):
@@ -294,21 +305,20 @@ class PolicyModule(L.LightningModule):
             self.log(f"train/{name}", value)
         self.log("step", float(self.global_step))
 
-    def validation_step(self, episodes: EvalConfig) -> None:
+    def validation_step(self, episodes: Episodes) -> None:
         """Play the episodes of one game and keep their scores."""
-        policy = frozen_policy(self.network.for_game(episodes.game))
-        scores = score_episodes(policy, episodes, self.telling())
+        scores = episodes.score(self.network.for_game(episodes.game), self.telling())
         if len(scores):
             self._scores(episodes.game).update(torch.from_numpy(scores).float().to(self.device))
 
-    def telling(self, who: str = "") -> Callable[[Progress], None]:
-        """Return what tells all listeners of `on_score` how far episodes are.
+    def telling(self, who: str = "") -> Callable[[Any], None]:
+        """Return what tells all listeners of `on_score` how far episodes are, a `distill.evaluation.Progress`.
 
         Args:
             who: Plays them, where it is not this module.
         """
 
-        def tell(progress: Progress) -> None:
+        def tell(progress: Any) -> None:
             for listener in self.on_score:
                 listener(who, progress)
 
@@ -325,16 +335,6 @@ class PolicyModule(L.LightningModule):
             for name, value in found.items():
                 self.log(self.metric("val", game, name), value, sync_dist=True)
         self.log("step", float(self.global_step), sync_dist=True)
-
-    def policy(self, game: str) -> Policy:
-        """Play a game greedily with the weights of the moment, in the Trainer's precision."""
-        network = module_policy(self.network.for_game(game), dtype=None)
-
-        def policy(observations: np.ndarray) -> np.ndarray:
-            with self.trainer.precision_plugin.forward_context():
-                return network(observations)
-
-        return policy
 
     def metric(self, kind: str, game: str, name: str) -> str:
         """Name a metric of a game: `val/score`, or `val/pong/score` where there are several."""

@@ -9,13 +9,12 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from distill import checks
-from distill.engine import frozen_policy
 from distill.errors import DistillError
-from distill.evaluation import score_episodes, summarise
 from distill.losses import n_step_returns, td_loss
 from distill.module import PolicyModule
 from distill.networks import evaluating
 from distill.replay import Block, TDBatch, Transitions
+from distill.summary import summarise
 from distill.weights.best import BestNetworks, rounded, summary_header
 from distill.weights.callables import CallableNetwork
 
@@ -149,8 +148,8 @@ class TeacherModule(PolicyModule):
     def _score(self, hours: int, best: BestNetworks) -> float:
         (game,) = self.games
         network = rounded(self.network.for_game(game))
-        rules = self.trainer.datamodule.eval_rules(game)  # type: ignore[attr-defined]  # Lightning sets it undeclared
-        summary = summarise(score_episodes(frozen_policy(network), rules, self.telling()))
+        episodes = self.trainer.datamodule.eval_config(game)  # type: ignore[attr-defined]  # Lightning sets it undeclared
+        summary = summarise(episodes.score(network, self.telling()))
         best.scored(hours, summary.mean, network, summary_header(game, hours, summary))
         return summary.mean
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 import yaml
 
-from distill.atari.environments import action_names
+from distill.atari.cartridge import action_names
 from distill.networks import build
 from distill.protocol import NOOP_SCORES
 from distill.weights.best import BestNetworks, rounded

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from distill.cli import main
-from distill.evaluation import geometric_mean, random_adjusted_ratio
 from distill.report.curves import unsteadiness
 from distill.report.published import GAME_NAMES
+from distill.summary import geometric_mean, random_adjusted_ratio
 from distill.tools.bench.tables import ratios_of
-from distill.weights.files import load_network, shipped
+from distill.weights.load import load_network, shipped
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

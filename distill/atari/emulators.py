@@ -1,18 +1,18 @@
 """Emulators that replay starts and play on, in processes: a frame holds the interpreter's lock."""
 
+import hashlib
 import multiprocessing
 import signal
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import cv2
 import numpy as np
 from jaxtyping import Bool, Int32, Int64, UInt8
 
 from distill import protocol
-from distill.atari.environments import Cartridge
-from distill.atari.starts import Starts, screen_hash
+from distill.atari.cartridge import Cartridge
 from distill.errors import DistillError
 
 DEAD = "a process that emulates games has died; the system may be out of memory"
@@ -24,6 +24,36 @@ class Dead(DistillError):
     code = 1
 
 
+class Start(NamedTuple):
+    """A position in a game."""
+
+    actions: UInt8[np.ndarray, " F"]
+    """One for each frame before it, 0 to 17, 1 or more."""
+    screen: str
+    """Hash of what is seen there; see `screen_hash`."""
+
+
+@runtime_checkable
+class Recording(Protocol):
+    """What leads to the starts of one game, see `Starts`."""
+
+    @property
+    def game(self) -> str:
+        """Return the ALE name."""
+
+    @property
+    def seed(self) -> int:
+        """Return the emulator's."""
+
+    @property
+    def starts(self) -> tuple[Start, ...]:
+        """Return the positions."""
+
+    @property
+    def ale_py(self) -> str:
+        """Return the version of the emulator that recorded them."""
+
+
 class Process:
     """Some of the emulators, in a process of their own, which ends with this one.
 
@@ -31,10 +61,9 @@ class Process:
         starts: That its emulators will be handed over at.
     """
 
-    def __init__(self, starts: Starts) -> None:
-        context = multiprocessing.get_context(
-            "spawn"
-        )  # a fork would take over locks, but not the threads that free them
+    def __init__(self, starts: Recording) -> None:
+        # A fork would take over locks, but not the threads that free them.
+        context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(target=serve, args=(theirs, starts), daemon=True)
         # Ctrl-C is for this process, not for those that it starts; they are born with it blocked.
@@ -78,11 +107,11 @@ class Process:
 class Emulators(NamedTuple):
     """What a process works with."""
 
-    starts: Starts
+    starts: Recording
     playing: list["Replayed"]
 
 
-def serve(pipe: Connection, starts: Starts) -> None:
+def serve(pipe: Connection, starts: Recording) -> None:
     """Answer calls until the other side closes the pipe."""
     emulators = Emulators(starts, [])
     try:
@@ -170,6 +199,11 @@ class Replayed:
                 screens.append(self.cartridge.screen)
         newest[:] = shrink(np.maximum(*screens))
         return reward
+
+
+def screen_hash(screen: UInt8[np.ndarray, "210 160"]) -> str:
+    """Hash a grey screen."""
+    return hashlib.sha256(np.ascontiguousarray(screen).tobytes()).hexdigest()
 
 
 def shrink(screen: UInt8[np.ndarray, "210 160"]) -> UInt8[np.ndarray, "84 84"]:

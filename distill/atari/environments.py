@@ -5,84 +5,20 @@ some games (Freeway, Frostbite, Seaquest) what a plain reset leaves behind depen
 load costs 0.09 to 0.18 CPU-seconds, some 300 steps, of which the emulator's table of blended colours takes 85%.
 """
 
-import functools
-import hashlib
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
-import ale_py
 import numpy as np
-from ale_py import roms
 from jaxtyping import Bool, Int, Int32, Int64, UInt8
 
 from distill import checks, protocol
+from distill.atari.cartridge import num_actions
 from distill.atari.native import IDLE, MadeAs
 from distill.atari.watchdog import Watch
 from distill.errors import DistillError
 
 MAX_SEED = 2**31 - 1
 """Seeds of an environment are below this."""
-ALL_ACTIONS = 18
-"""What a console's joystick and button can do; the games understand some of them."""
-
-
-def games() -> list[str]:
-    """List the games there are, by the ALE's lower-case names."""
-    return sorted(roms.get_all_rom_ids())
-
-
-def check_game(game: str) -> None:
-    """Raise a `ValueError` that lists the legal names unless `game` is one."""
-    checks.one_of(games(), game=game)
-
-
-@functools.cache
-def num_actions(game: str) -> int:
-    """Count a game's legal actions, its minimal set.
-
-    Raises:
-        ValueError: for an unknown game.
-    """
-    return len(legal_actions(game))
-
-
-def action_names(game: str) -> tuple[str, ...]:
-    """Name a game's legal actions in the order in which networks number them.
-
-    Raises:
-        ValueError: for an unknown game.
-    """
-    return tuple(ale_py.Action(action).name for action in legal_actions(game))
-
-
-@functools.cache
-def legal_actions(game: str) -> tuple[int, ...]:
-    """Number a game's legal actions among the 18 that a console has, in the order in which networks number them.
-
-    Raises:
-        ValueError: for an unknown game.
-    """
-    return Cartridge(game).legal_actions
-
-
-def keys_of_actions(game: str) -> dict[tuple[str, ...], int]:
-    """Return the keys that, pressed together, mean each of the 18 actions, by gymnasium's convention."""
-    ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
-    return ale_py.AtariEnv(game, full_action_space=True).get_keys_to_action()
-
-
-def _rom(game: str) -> Path:
-    path = roms.get_rom_path(game)
-    assert path is not None, "a game that there is has a cartridge"
-    return path
-
-
-@functools.cache
-def rom_md5(game: str) -> str:
-    """Identify a game's cartridge."""
-    check_game(game)
-    return hashlib.md5(_rom(game).read_bytes()).hexdigest()
 
 
 def usable_cores() -> int:
@@ -94,60 +30,6 @@ def check_actions(game: str, actions: Int64[np.ndarray, " N"]) -> None:
     """Refuse an action that the game does not have, for which a native environment would wait for ever."""
     if actions.min() < 0 or actions.max() >= num_actions(game):
         raise DistillError(f"{game} has actions 0 to {num_actions(game) - 1}, got {actions.tolist()}")
-
-
-class Cartridge:
-    """One emulator, frame by frame: all 18 actions, nothing skipped, nothing repeated.
-
-    Args:
-        game: ALE name.
-        seed: Of the emulator, from 0 to `MAX_SEED - 1`; with nothing random left it changes nothing.
-        color_averaging: Whether `picture` blends two frames, as some old recordings do.
-    """
-
-    def __init__(self, game: str, seed: int = 0, *, color_averaging: bool = False) -> None:
-        check_game(game)
-        ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
-        self.game = game
-        self._ale = ale_py.ALEInterface()
-        self._ale.setInt("random_seed", seed)
-        self._ale.setFloat("repeat_action_probability", 0.0)
-        self._ale.setBool("color_averaging", color_averaging)
-        self.restart()
-
-    def restart(self) -> None:
-        """Load the game afresh: what was played before leaves nothing behind."""
-        self._ale.loadROM(_rom(self.game))
-        self._ale.reset_game()  # as the vector environment does; without it Freeway and Frostbite go otherwise
-
-    def act(self, action: int) -> int:
-        """Play one frame, 1/60 of a second, with an action from 0 to 17; return the reward."""
-        return self._ale.act(action)
-
-    @property
-    def legal_actions(self) -> tuple[int, ...]:
-        """The game's minimal set."""
-        return tuple(action.value for action in self._ale.getMinimalActionSet())
-
-    @property
-    def over(self) -> bool:
-        """Whether the episode has ended."""
-        return self._ale.game_over()
-
-    @property
-    def lives(self) -> int:
-        """How many are left."""
-        return self._ale.lives()
-
-    @property
-    def screen(self) -> UInt8[np.ndarray, "210 160"]:
-        """What is seen, in grey."""
-        return self._ale.getScreenGrayscale()
-
-    @property
-    def picture(self) -> UInt8[np.ndarray, "210 160 3"]:
-        """What is seen, in red, green and blue."""
-        return self._ale.getScreenRGB()
 
 
 class Atari:

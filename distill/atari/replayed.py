@@ -15,9 +15,9 @@ import numpy as np
 from jaxtyping import Bool, Int, Int32, Int64, UInt8
 
 from distill import protocol
-from distill.atari.emulators import Process, hand_over, step
-from distill.atari.environments import check_actions, legal_actions, num_actions, usable_cores
-from distill.atari.starts import Starts
+from distill.atari.cartridge import legal_actions, num_actions
+from distill.atari.emulators import Process, Recording, hand_over, step
+from distill.atari.environments import check_actions, usable_cores
 from distill.atari.watchdog import PATIENCE_SECONDS
 from distill.errors import DistillError
 
@@ -35,7 +35,7 @@ class ReplayedAtari:
     """
 
     def __init__(
-        self, starts: Starts, which: Sequence[int], *, max_frames: int = protocol.MAX_FRAMES, num_processes: int = 0
+        self, starts: Recording, which: Sequence[int], *, max_frames: int = protocol.MAX_FRAMES, num_processes: int = 0
     ) -> None:
         self.game = starts.game
         self.num_envs = len(which)

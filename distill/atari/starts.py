@@ -6,7 +6,6 @@ Starts of human players are what the paper evaluates from (section 4 of Rusu et 
 positions a game, from the first 20% of an episode. DeepMind's own were never published.
 """
 
-import hashlib
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +17,10 @@ import numpy as np
 from jaxtyping import UInt8
 
 from distill import checks
-from distill.atari.environments import ALL_ACTIONS, MAX_SEED, Cartridge, rom_md5
+from distill.atari.cartridge import ALL_ACTIONS, Cartridge, rom_md5
+from distill.atari.emulators import Start, screen_hash
+from distill.atari.environments import MAX_SEED
+from distill.atari.replayed import ReplayedAtari
 from distill.errors import DistillError
 from distill.files.packing import pack, unpack
 from distill.files.store import seal, unseal, write_atomically
@@ -28,15 +30,6 @@ COUNT = 100
 """Positions of a game, in the paper."""
 FIRST_SHARE = 0.2
 """Of an episode, from which they are drawn."""
-
-
-class Start(NamedTuple):
-    """A position in a game."""
-
-    actions: UInt8[np.ndarray, " F"]
-    """One for each frame before it, 0 to 17, 1 or more."""
-    screen: str
-    """Hash of what is seen there; see `screen_hash`."""
 
 
 class Episode(NamedTuple):
@@ -99,6 +92,10 @@ class Starts:
         """Describe whose starts these are."""
         return f"{len(self.starts)} starts played by {self.player}" + ("" if self.human else ", not human")
 
+    def environments(self, numbers: Sequence[int], max_frames: int) -> ReplayedAtari:
+        """Make an environment for each of these starts, which are counted round and round."""
+        return ReplayedAtari(self, [number % len(self.starts) for number in numbers], max_frames=max_frames)
+
     def to_bytes(self) -> bytes:
         """Pack them."""
         actions = [start.actions for start in self.starts]
@@ -158,11 +155,6 @@ def _checked_arrays(arrays: dict[str, np.ndarray], header: dict[str, Any]) -> li
     if not fitting:
         raise DistillError("its actions and screens do not belong together")
     return screens
-
-
-def screen_hash(screen: UInt8[np.ndarray, "210 160"]) -> str:
-    """Hash a grey screen."""
-    return hashlib.sha256(np.ascontiguousarray(screen).tobytes()).hexdigest()
 
 
 def sample_starts(game: str, episodes: Sequence[Episode], *, count: int = COUNT, seed: int = 0, **whose: Any) -> Starts:

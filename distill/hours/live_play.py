@@ -5,11 +5,14 @@ folder, with where play stood at its end; so a run that goes on remembers what i
 """
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+from distill.atari.environments import Atari
 from distill.files.store import HOUR_SUFFIX, seal, unseal, write_atomically
 from distill.hours.hour import Gone, Hour
+from distill.hours.source import Piece
 from distill.protocol import STACKED_FRAMES
 from distill.replay import Steps
 from distill.rollout import PlayConfig, PlayState, Policy, collect, play
@@ -25,13 +28,10 @@ class LivePlay:
         rules: How it plays.
         policy: The module's, asked anew at each step.
         folder: Where its files are; None keeps none.
+        piece_steps: Steps of a piece, over all environments.
+        warmup_steps: Steps that come before the first piece.
         memory_length: Steps of each environment that a run that goes on has to remember.
-        kept: What files hold: all that has to be remembered, up to where play goes on.
-        hour_begin: Where in it the hour in which play goes on has begun; from there it comes once more from `steps`.
         num_threads: For the environments, 1 or more.
-
-    Raises:
-        Gone: where one of those files is missing or damaged, or of another number of environments.
     """
 
     def __init__(
@@ -40,67 +40,86 @@ class LivePlay:
         policy: Policy,
         folder: Path | None,
         *,
+        piece_steps: int,
+        warmup_steps: int = 0,
         memory_length: int,
-        kept: Sequence[Stretch],
-        hour_begin: int,
         num_threads: int,
     ) -> None:
         self.rules = rules
-        self.kept: list[Stretch] = [(begin, end) for begin, end in kept]
-        """What the files hold that must be remembered."""
-        self.hour_begin = hour_begin
-        """Step of each environment at which the present hour begins."""
+        self.overlap = False
+        self.kept: list[Stretch] = []
+        """What the files hold that must be remembered, up to where play goes on."""
+        self.hour_begin = 0
+        """Step of each environment at which the present hour begins; from there it comes once more in a resumed run."""
+        self._policy = policy
         self._folder = folder
+        self._piece_steps = piece_steps
+        self._warmup_steps = warmup_steps
+        self._num_threads = num_threads
         self._name = f"{rules.game}-{rules.rank}"
         self._needed = memory_length + STACKED_FRAMES - 1
+        self._state: dict[str, Any] = {"kept": [], "hour_begin": 0}
+        self._games: Atari | None = None  # opened with the first refill, when the state is loaded
+        self._asked = self._given = 0  # pieces
+        self._pieces: list[Steps] = []  # since the end of what is kept
+
+    def begin_refill(self, pieces: int, *, played: int, new_hour: bool, resuming_mid_hour: bool) -> None:
+        """Prepare for a refill; see `PlaySource`. The first goes on from what was kept.
+
+        Raises:
+            Gone: where a file is missing or damaged, or of another number of environments.
+        """
+        if self._games is None:
+            self._open(played, resuming_mid_hour)
+        elif new_hour:
+            self.hour_begin = self._at
+        self._asked = pieces
+
+    def _open(self, played: int, resuming_mid_hour: bool) -> None:
+        rules, kept = self.rules, self._state["kept"]
+        if (played and not kept) or "hour_begin" not in self._state:
+            raise Gone("this checkpoint does not say what its run had played and remembered; begin a new run")
+        self.kept = [(begin, end) for begin, end in kept]
+        self.hour_begin = self._state["hour_begin"] if resuming_mid_hour or not kept else self._end
         before = [self._read(stretch) for stretch in self.kept]
         if before and (envs := before[-1].steps.frames.shape[1]) != rules.num_envs:
             raise Gone(f"{envs} environments played before; num_envs is {rules.num_envs}, and must be as it was")
         self._begin = self.kept[0][0] if before else 0
         self._again = Steps.joined([hour.steps for hour in before]) if before else None
-        self._at = hour_begin
-        """Step of each environment up to which `steps` has given what was played."""
+        self._at = self.hour_begin  # step of each environment up to which what was played has been given
         # At the end of what is kept.
         self._position = before[-1].position if before else PlayState.fresh(rules.num_envs)
-        self._pieces: list[Steps] = []  # since then
         self._first_needed = deque([self._begin], maxlen=3)  # by the last checkpoints
-        self._games = rules.games(num_threads)
+        self._given = played
+        self._games = rules.games(self._num_threads)
         self._stepping = self._end * rules.num_envs
         epsilon = lambda: rules.epsilon_after(self._stepping)  # noqa: E731
-        self._playing = play(policy, self._games, rules.episode, epsilon, self._position, packs=True)
+        self._playing = play(self._policy, self._games, rules.episode, epsilon, self._position, packs=True)
+        self._remembered = None if self._again is None else self._again[: self.hour_begin - self._begin]
 
     @property
     def _end(self) -> int:
         return self.kept[-1][1] if self.kept else 0
 
-    @property
-    def played_steps(self) -> int:
-        """Count the steps that were given, over all environments."""
-        return self._at * self.rules.num_envs
+    def due(self, on_step: Callable[[int, int], None]) -> Iterator[Piece]:
+        """Yield what was kept from before the present hour, and then what is played; see `PlaySource`."""
+        if self._remembered is not None:
+            yield Piece(self._remembered)
+            self._remembered = None
+        while self._given < self._asked:
+            self._given += 1
+            yield Piece(self._next(self._piece_steps if self._at else self._warmup_steps + self._piece_steps, on_step))
 
-    @property
-    def remembered(self) -> Steps | None:
-        """Return the steps that were played before the present hour."""
-        return None if self._again is None else self._again[: self.hour_begin - self._begin]
-
-    def begin_hour(self) -> None:
-        """Begin another hour with what is played next."""
-        self.hour_begin = self._at
-
-    def steps(self, steps: int, on_step: Callable[[int, int], None]) -> Steps:
-        """Play, or give what was played already of the hour in which a run goes on.
-
-        Args:
-            steps: How many, over all environments.
-            on_step: Called after each with the number of steps done, and of all.
-        """
+    def _next(self, steps: int, on_step: Callable[[int, int], None]) -> Steps:
+        """Play, or take what was played already of the hour in which a run goes on."""
+        assert self._games is not None, "a refill has begun"
         length = steps // self.rules.num_envs
         first = self._at - self._begin
         if self._again is not None and first + length <= len(self._again):
             piece = self._again[first : first + length]
         else:
             self._again = None
-            before = self.played_steps
+            before = self._at * self.rules.num_envs
 
             def count(done: int) -> None:
                 self._stepping = before + done
@@ -112,8 +131,25 @@ class LivePlay:
         self._at += length
         return piece
 
-    def keep(self) -> None:
-        """Write what was played since the last call, if anything, as a file."""
+    def play_ahead(self, piece: int) -> None:
+        """Do nothing: what will be played depends on what is learned first."""
+
+    def is_stored(self, piece: int) -> bool:
+        """Return that a piece is to be played."""
+        return False
+
+    def state_dict(self) -> dict[str, Any]:
+        """Write what was played since the last call as a file; return what it takes to find all that are needed."""
+        if self._games is not None:
+            self._keep()
+            self._state = {"kept": list(self.kept), "hour_begin": self.hour_begin}
+        return self._state
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Load that state."""
+        self._state = state
+
+    def _keep(self) -> None:
         if self._folder is None or not self._pieces:
             return
         steps = Steps.joined(self._pieces)
@@ -125,7 +161,7 @@ class LivePlay:
         while len(self.kept) > 1 and self.hour_begin - self.kept[1][0] >= self._needed:
             self.kept.pop(0)
 
-    def remove_unneeded(self) -> None:
+    def checkpoint_is_written(self) -> None:
         """Remove files that neither the checkpoint just written needs nor the two before it.
 
         Whoever keeps other checkpoints than these is to leave it.
@@ -137,9 +173,13 @@ class LivePlay:
             if int(path.stem.rpartition("-")[2]) <= self._first_needed[0]:
                 path.unlink()
 
-    def close(self) -> None:
-        """Stop the environments."""
-        self._games.close()
+    def close(self, *, failed: bool = False) -> None:
+        """Stop the environments; the state stays, brought up to date unless something has failed."""
+        if not failed:
+            self.state_dict()
+        if self._games is not None:
+            self._games.close()
+        self._games = None
 
     def _path(self, stretch: Stretch) -> Path:
         assert self._folder is not None, "without a folder nothing is kept"

@@ -10,7 +10,7 @@ import hashlib
 import json
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict
 from importlib.metadata import version
@@ -20,16 +20,17 @@ import numpy as np
 import torch
 
 from distill import protocol
-from distill.atari.environments import rom_md5
+from distill.atari.cartridge import rom_md5
 from distill.engine import device_of, engine_of, frozen_policy
 from distill.files.store import Store
 from distill.hours.groups import Groups
 from distill.hours.hour import Gone, Hour
+from distill.hours.source import Piece
 from distill.networks import DQN
 from distill.replay import Steps
 from distill.rollout import GROUP_ENVS, Actors, PlayConfig, PlayState, Policy, environment_seed
-from distill.weights.callables import CallableNetwork, digest_of
-from distill.weights.files import digest
+from distill.weights.callables import CallableNetwork
+from distill.weights.digests import digest, digest_of
 
 FORMAT = 1
 """Of hour files; raised by whoever changes what is in them or what play draws."""
@@ -88,7 +89,7 @@ class TeacherPlay:
         rules: How they are played.
         teacher: Who plays; on the device where it is to play.
         store: Where they are kept.
-        keep_hours: The newest so many hours are held in the store, whatever its limit.
+        memory_hours: That are remembered; the newest so many and one more are held in the store, whatever its limit.
         overlap: Whether `play_ahead` does anything: whether an hour is played while others are learned.
         num_threads: For the environments, and for the teacher on the CPU; 1 or more.
         student: Who acts in the episodes in which the teacher does not, with the weights that it has when an hour
@@ -101,14 +102,14 @@ class TeacherPlay:
         teacher: DQN | CallableNetwork,
         store: Store,
         *,
-        keep_hours: int,
+        memory_hours: float,
         overlap: bool,
         num_threads: int,
         student: DQN | CallableNetwork | None = None,
     ) -> None:
         self.rules = rules
         self.store = store
-        self.keep_hours = keep_hours
+        self.keep_hours = math.ceil(memory_hours) + 1
         self.overlap = overlap and student is None
         self.student_digests: dict[int, str] = {}
         """Of the student's weights in each hour, where it acts: what a run that goes on must know."""
@@ -117,6 +118,9 @@ class TeacherPlay:
         self._teachers = [(0, teacher, provenance(rules, teacher))]
         self._student = student
         self._num_threads = num_threads
+        self._remembered: int | None = None  # hours that were given to be remembered; None before the first
+        self._forget_at = 0
+        self._due = range(0)
         # Threads can share a network that does not learn, and that is known to have no state. On two cores three groups
         # or five play 1.2 times as many steps a second as one: the emulators of some run while others are answered.
         shared = not isinstance(teacher, CallableNetwork) and not isinstance(student, CallableNetwork)
@@ -152,21 +156,42 @@ class TeacherPlay:
         _, _, header = self._whose(hour)
         return header if self._student is None else {**header, "student": self.student_digests[hour]}
 
-    def change_teacher(self, hour: int, teacher: DQN | CallableNetwork) -> None:
+    def change_teacher(self, hour: int, teacher: DQN | CallableNetwork, *, forget: bool = False) -> None:
         """Have another play from an hour on, which no one has asked for yet; episodes go on as they stand.
 
         Args:
             hour: Above those of all former changes.
             teacher: On the device where it is to play.
+            forget: Whether the hours before that one are forgotten when it is remembered.
         """
         assert not self.overlap, "the hour after a change may have been played already"
         assert hour > self._teachers[-1][0], "teachers change in the order of their hours"
         self.name(hour - 1)
         del self._names[hour:]
         self._teachers.append((hour, teacher, provenance(self.rules, teacher)))
+        if forget:
+            self._forget_at = hour
 
     def _whose(self, hour: int) -> tuple[int, DQN | CallableNetwork, dict[str, Any]]:
         return [one for one in self._teachers if one[0] <= hour][-1]
+
+    def begin_refill(self, pieces: int, *, played: int, new_hour: bool, resuming_mid_hour: bool) -> None:
+        """Prepare for a refill; see `PlaySource`. Where a run goes on, more than one hour may be due.
+
+        That is one more than is remembered: the oldest observation needs the frames before it.
+        """
+        oldest = pieces - self.keep_hours if self._remembered is None else self._remembered
+        self._remembered = pieces if pieces else None
+        self._due = range(max(0, self._forget_at - 1, oldest), pieces)
+        if len(self._due) > 1:  # none is to make room for another
+            known = [hour for hour in self._due if self._student is None or hour in self.student_digests]
+            self.store.hold(map(self.name, known))
+
+    def due(self, on_step: Callable[[int, int], None]) -> Iterator[Piece]:
+        """Find or play what is due; see `PlaySource`."""
+        of_all = self.rules.hour_steps
+        for hour in self._due:
+            yield Piece(self.hour(hour, lambda done: on_step(done, of_all)), forget=hour == self._forget_at)
 
     def hour(self, hour: int, on_step: Callable[[int], None] = lambda done: None) -> Steps:
         """Return an hour, counted from 0: read it from the store, or play it.
@@ -186,21 +211,27 @@ class TeacherPlay:
             on_step(max(0, self._played_steps - hour * self.rules.hour_steps))
         return future.result()
 
-    def is_stored(self, hour: int) -> bool:
+    def is_stored(self, piece: int) -> bool:
         """Return whether an hour is in the store; always no where a student acts, since no name is known in advance."""
-        return self._student is None and self.store.path(self.name(hour)).exists()
+        return self._student is None and self.store.path(self.name(piece)).exists()
 
-    def hold(self, hours: range) -> None:
-        """Keep in the store what is there of these hours, whatever its limit, until they have been asked for."""
-        known = [hour for hour in hours if self._student is None or hour in self.student_digests]
-        self.store.hold(map(self.name, known))
-
-    def play_ahead(self, hour: int) -> None:
+    def play_ahead(self, piece: int) -> None:
         """Where play overlaps with learning, begin to find or play an hour that will be asked for."""
         if self.overlap:
-            self._ahead = hour, self._worker.submit(self._get, hour)
+            self._ahead = piece, self._worker.submit(self._get, piece)
 
-    def close(self) -> None:
+    def state_dict(self) -> dict[str, Any]:
+        """Return the digests by which hours are found in which the student acted."""
+        return {"students": dict(self.student_digests)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Load them."""
+        self.student_digests |= state["students"]
+
+    def checkpoint_is_written(self) -> None:
+        """Do nothing: the store has limits of its own."""
+
+    def close(self, *, failed: bool = False) -> None:
         """Stop playing, and let the files go."""
         self._closing.set()
         self._worker.shutdown(cancel_futures=True)

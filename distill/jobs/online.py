@@ -12,7 +12,7 @@ from jsonargparse.typing import Path_fr
 from omegaconf import OmegaConf
 from rich.console import Console
 
-from distill.atari.environments import num_actions
+from distill.atari.cartridge import num_actions
 from distill.errors import DistillError
 from distill.networks import build
 from distill.report.curves import draw_curves

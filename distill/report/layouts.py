@@ -4,10 +4,10 @@ import functools
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from distill.evaluation import geometric_mean
 from distill.protocol import TEMPERATURE
 from distill.report.published import GAME_NAMES, TABLE_1, TABLE_2, TABLE_B1, TABLE_B2, PaperTable
 from distill.report.results import STUDENT, TEACHER_CLASS, Experiment, Pooled, Result, pool
+from distill.summary import geometric_mean
 
 SMALLER = {"net1": "net1, 25%", "net2": "net2, 7%", "net3": "net3, 4%", "net4": "net4, 1%", "net5": "net5, 0.3%"}
 NOTHING_PRINTED = PaperTable({}, {}, "")

@@ -11,10 +11,10 @@ from omegaconf import OmegaConf
 from safetensors import safe_open
 
 from distill.errors import DistillError
-from distill.evaluation import random_adjusted_ratio
 from distill.files.packing import HEADER
 from distill.protocol import STEPS_PER_HOUR
 from distill.runs.scores import games_of
+from distill.summary import random_adjusted_ratio
 from distill.weights.best import BEST_INDEX, FOLDER
 
 STUDENT = "distill.student.StudentModule"

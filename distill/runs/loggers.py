@@ -224,7 +224,7 @@ def log_end(
             logger.log_scores(scores, model.global_step)
     filming = [logger for logger in loggers if isinstance(logger, Filming) and logger.video]
     for game in model.games if filming else ():
-        rules = data.eval_rules(game)
+        rules = data.eval_config(game)
         rules = rules._replace(
             numbers=(0,), max_frames=min(rules.max_frames, FILM_SECONDS * protocol.FRAMES_PER_SECOND)
         )
@@ -242,8 +242,9 @@ def _actors(game: str, model: PolicyModule, data: ReplayDataModule) -> list[Acto
     own = frozen_policy(model.network.for_game(game))
     if game not in data.teachers:
         return [Actor("teacher", own, temperature_of(model.kind))]
-    teacher = Actor("teacher", frozen_policy(data.teachers[game]), temperature_of(data.teacher_kinds[game]))
-    return [teacher, Actor("student", own, temperature_of(model.kind))]
+    teacher = data.teachers[game]
+    left = Actor("teacher", frozen_policy(teacher.network), temperature_of(teacher.kind))
+    return [left, Actor("student", own, temperature_of(model.kind))]
 
 
 def _name_of(run: Path) -> str:

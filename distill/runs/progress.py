@@ -10,6 +10,7 @@ from lightning.pytorch.utilities.seed import isolate_rng
 
 from distill import protocol
 from distill.data import ReplayDataModule
+from distill.engine import module_policy
 from distill.evaluation import Progress
 from distill.module import PolicyModule
 from distill.runs import status
@@ -106,8 +107,8 @@ class HourBar(ProgressBar):
         self._hour = self._first_hour = trainer.current_epoch + taken % data.blocks_per_hour / data.blocks_per_hour
         self._estimate = Estimate(
             data.hour_steps,
-            data.blocks_per_hour * data.block_updates,
-            any(of.recording is not None and of.recording.overlap for of in data.experiences.values()),
+            data.updates_per_hour,
+            any(of.source.overlap for of in data.experiences.values()),
             *_guesses(model, data.num_envs, data.batch_size),
         )
         self._plan(trainer)
@@ -283,8 +284,8 @@ class HourBar(ProgressBar):
         several = len(data.games) > 1
         for game in data.games:
             estimate.scorings_left[f" {game}" if several else ""] = own
-            taught = data.teachers and game not in data.teacher_summaries
-            estimate.scorings_left[f"{TEACHER} {game}" if several else TEACHER] = 1 if taught else 0
+            unscored = game in data.teachers and data.teachers[game].summary is None
+            estimate.scorings_left[f"{TEACHER} {game}" if several else TEACHER] = int(unscored)
         estimate.scoring_steps = self._steps_of_scoring(trainer)
 
     def _steps_of_scoring(self, trainer: L.Trainer) -> float:
@@ -325,13 +326,14 @@ class HourBar(ProgressBar):
 
 def _guesses(model: PolicyModule, num_envs: int, batch_size: int) -> tuple[float, float]:
     """Guess the seconds of a step of play and of an update, before there was one: by forward passes of the network."""
-    policy = model.policy(model.games[0])
+    policy = module_policy(model.network.for_game(model.games[0]), dtype=None)
     seen = np.zeros((max(num_envs, batch_size), protocol.STACKED_FRAMES, 84, 84), np.uint8)
     seconds = []
     with isolate_rng():  # a network may draw
         for _ in range(3):
             begun = time.monotonic()
-            policy(seen)
+            with model.trainer.precision_plugin.forward_context():
+                policy(seen)
             seconds.append(time.monotonic() - begun)
     row = min(seconds) / len(seen)
     return 2 * row, 3 * row * batch_size

@@ -9,15 +9,17 @@ import numpy as np
 import torch
 from lightning.pytorch.trainer.states import TrainerFn
 
-from distill.atari.environments import action_names
+from distill.atari.cartridge import action_names
 from distill.data import ReplayDataModule
-from distill.engine import device_of, frozen_policy
-from distill.evaluation import random_score, score_episodes, summarise
+from distill.engine import device_of
+from distill.evaluation import random_score
 from distill.module import PolicyModule
 from distill.networks import DQN, count_parameters, evaluating
 from distill.runs.scores import compare, means_of, print_games, print_table, write_scores
+from distill.summary import summarise
 from distill.weights.best import rounded
-from distill.weights.callables import CallableNetwork, digest_of
+from distill.weights.callables import CallableNetwork
+from distill.weights.digests import digest_of
 from distill.weights.files import save_network
 
 TEACHER = "teacher"
@@ -59,15 +61,14 @@ def scores_of(model: PolicyModule, data: ReplayDataModule) -> dict[str, dict[str
         if game not in data.teachers:
             found[game] = {"teacher": own._asdict()}
             continue
-        rules = data.eval_rules(game)
-        if game not in data.teacher_summaries:
-            played = score_episodes(frozen_policy(data.teachers[game]), rules, model.telling(TEACHER))
-            data.teacher_summaries[game] = summarise(played)
-        teacher = data.teacher_summaries[game]
+        rules = data.eval_config(game)
+        teacher = data.teachers[game]
+        if teacher.summary is None:
+            teacher.summary = summarise(rules.score(teacher.network, model.telling(TEACHER)))
         found[game] = {
-            "teacher": teacher._asdict(),
+            "teacher": teacher.summary._asdict(),
             "student": own._asdict(),
-            **compare(own.mean, teacher.mean, random_score(rules)),
+            **compare(own.mean, teacher.summary.mean, random_score(rules)),
         }
     return found
 
@@ -128,7 +129,7 @@ def save_results(model: PolicyModule, data: ReplayDataModule, folder: Path | str
     Returns:
         What `scores.json` holds.
     """
-    described = data.eval_rules(model.games[0]).described
+    described, taught = data.eval_config(model.games[0]).described, bool(data.teachers)
     header = {
         "game": only(list(model.games)),
         "actions": only([action_names(game) for game in model.games]),
@@ -137,10 +138,9 @@ def save_results(model: PolicyModule, data: ReplayDataModule, folder: Path | str
         "trained": {
             "hours": model.current_epoch,
             "updates": model.global_step,
-            "teacher": only(list(data.teacher_sources.values())),
+            "teacher": only([data.teachers[game].name if taught else None for game in model.games]),
         },
     }
-    taught = bool(data.teachers)
     folder = Path(folder)
     file = folder / ("student.safetensors" if taught else "teacher.safetensors")
     dtype = torch.float32 if taught else torch.float16
@@ -150,8 +150,7 @@ def save_results(model: PolicyModule, data: ReplayDataModule, folder: Path | str
         if not taught:
             networks = {game: rounded(network) for game, network in networks.items()}
         for game, network in networks.items():
-            played = score_episodes(frozen_policy(network), data.eval_rules(game), model.telling())
-            model.summaries[game] = summarise(played)
+            model.summaries[game] = summarise(data.eval_config(game).score(network, model.telling()))
     header["score"] = only([model.summaries[game]._asdict() for game in model.games])
     save_network(file, model.network, header, dtype)
     scores = scores_of(model, data)
@@ -159,8 +158,8 @@ def save_results(model: PolicyModule, data: ReplayDataModule, folder: Path | str
         of["student" if taught else "teacher"] |= network_facts(networks[game], file)
         if taught:
             teacher = data.teachers[game]
-            of["teacher"] |= network_facts(teacher, data.teacher_files[game])
-            of["teacher"]["digest"] = digest_of(teacher)
+            of["teacher"] |= network_facts(teacher.network, teacher.file)
+            of["teacher"]["digest"] = digest_of(teacher.network)
     if len(scores) == 1:
         ((game, of),) = scores.items()
         whole = {"game": game, "protocol": described, **of}

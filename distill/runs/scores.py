@@ -10,11 +10,12 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from distill.evaluation import EvalConfig, Played, Progress, geometric_mean, play_episodes, random_adjusted_ratio
+from distill.evaluation import EvalConfig, Played, Progress, play_episodes
 from distill.files.store import write_atomically
 from distill.rollout import Policy
 from distill.runs import status
 from distill.runs.status import Line, Status, clock
+from distill.summary import geometric_mean, random_adjusted_ratio
 
 
 def play_with_bar(policy: Policy, rules: EvalConfig, title: str) -> Played:

@@ -10,17 +10,18 @@ from rich.console import Console
 from rich.table import Table
 
 from distill import checks, protocol
-from distill.atari.environments import num_actions
+from distill.atari.cartridge import num_actions
 from distill.atari.starts import Starts
 from distill.engine import frozen_policy
 from distill.errors import DistillError
-from distill.evaluation import EvalConfig, Played, random_score, summarise
+from distill.evaluation import EvalConfig, Played, random_score
 from distill.film import Actor, film, temperature_of
 from distill.film import check_film as check_film
 from distill.precision import fitting
 from distill.rollout import Policy
 from distill.runs.scores import compare, play_with_bar, write_scores
-from distill.weights.files import load_network, load_teacher
+from distill.summary import summarise
+from distill.weights.load import load_network, load_teacher
 from distill.weights.onnx_files import load_onnx
 
 FEW_GAMES = 30
@@ -113,7 +114,7 @@ def player_of(weights: str, game: str | None, dtype: torch.dtype) -> tuple[Polic
         dtype: To compute with; an ONNX file says itself.
 
     Raises:
-        ValueError: as `distill.weights.files.load_teacher` and `distill.weights.onnx_files.load_onnx`.
+        ValueError: as `distill.weights.load.load_teacher` and `distill.weights.onnx_files.load_onnx`.
     """
     if Path(weights).suffix == ".onnx":
         if dtype != torch.float32:

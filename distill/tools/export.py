@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from distill import checks
-from distill.atari.environments import action_names
+from distill.atari.cartridge import action_names
 from distill.engine import frozen_policy, module_policy
 from distill.errors import DistillError
 from distill.evaluation import EvalConfig, games_for, steps_of
@@ -25,7 +25,9 @@ from distill.files.store import write_atomically
 from distill.networks import DQN, count_parameters
 from distill.protocol import FRAMES_PER_STEP, STACKED_FRAMES
 from distill.rollout import Policy
-from distill.weights.files import INPUT, digest, find_weights, load_network, load_teacher, network_bytes
+from distill.weights.digests import digest
+from distill.weights.files import INPUT, network_bytes
+from distill.weights.load import find_weights, load_network, load_teacher
 from distill.weights.onnx_files import open_onnx, to_onnx
 
 SUFFIXES = {"onnx": ".onnx", "torch": ".pt2", "safetensors": ".safetensors"}

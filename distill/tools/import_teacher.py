@@ -9,10 +9,12 @@ from rich.table import Table
 from distill import checks, protocol
 from distill.engine import frozen_policy
 from distill.errors import DistillError
-from distill.evaluation import EvalConfig, summarise
+from distill.evaluation import EvalConfig
 from distill.networks import count_parameters
 from distill.runs.scores import play_with_bar
-from distill.weights.files import find_weights, load_network, save_network
+from distill.summary import summarise
+from distill.weights.files import save_network
+from distill.weights.load import find_weights, load_network
 
 WEIGHTS_SUFFIX = ".safetensors"
 KIND_NAMES = {"values": "values of actions", "policy": "logits: a policy, to be distilled by KL at temperature 1"}

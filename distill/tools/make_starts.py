@@ -5,14 +5,15 @@ from pathlib import Path
 import numpy as np
 
 from distill import checks, protocol
-from distill.atari.environments import Atari, legal_actions, rom_md5
+from distill.atari.cartridge import legal_actions, rom_md5
+from distill.atari.environments import Atari
 from distill.atari.starts import COUNT, Episode, sample_starts
 from distill.engine import frozen_policy
 from distill.errors import DistillError
 from distill.randomness import generator
 from distill.rollout import play
 from distill.tools.play_log import pictures, read, verify
-from distill.weights.files import find_weights, load_network
+from distill.weights.load import find_weights, load_network
 
 
 def import_starts(

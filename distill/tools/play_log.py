@@ -22,7 +22,7 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from distill.atari.environments import ALL_ACTIONS, Cartridge, rom_md5
+from distill.atari.cartridge import ALL_ACTIONS, Cartridge, rom_md5
 from distill.atari.starts import Episode
 from distill.errors import DistillError
 

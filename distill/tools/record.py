@@ -7,7 +7,7 @@ from typing import Any
 import gymnasium
 
 from distill import checks, protocol
-from distill.atari.environments import Cartridge, keys_of_actions
+from distill.atari.cartridge import Cartridge, keys_of_actions
 from distill.errors import DistillError
 from distill.tools.play_log import LogWriter
 

@@ -13,14 +13,12 @@ from typing import IO, Any, NamedTuple, TypeVar
 import torch
 from torch import nn
 
-from distill import checks
 from distill.errors import DistillError
-from distill.evaluation import Summary
 from distill.files.store import locked, write_atomically
-from distill.losses import KINDS
 from distill.networks import DQN
-from distill.weights.callables import CallableNetwork, Scores, name_of
-from distill.weights.files import digest, find_weights, load_network, load_teacher, save_network, shipped
+from distill.summary import Summary
+from distill.weights.digests import digest
+from distill.weights.files import load_own, save_network
 
 FOLDER = "best"
 """Of these files, in the run's folder."""
@@ -88,7 +86,7 @@ def read_network(run: Path, entry: Entry, game: str) -> DQN:
         ValueError: for a file that is missing or damaged, or of another game.
     """
     path = run / FOLDER / entry.file
-    network, _ = load_network(str(path), game)
+    network, _ = load_own(path, game)
     if digest(network) != entry.digest:
         raise DistillError(f"{path} is not the network that {run / FOLDER / BEST_INDEX} names")
     return network
@@ -192,44 +190,3 @@ def rounded(network: Rounded) -> Rounded:
 def summary_header(game: str, hours: int, summary: Summary) -> dict[str, Any]:
     """Return a file's header: what the network is and what it scored."""
     return {"game": game, "trained": {"hours": hours}, "score": summary._asdict()}
-
-
-class LoadedTeacher(NamedTuple):
-    """A network that plays."""
-
-    network: DQN | CallableNetwork
-    file: Path | None
-    """Where it was read from; None of a guest."""
-    kind: str
-    """One of `distill.losses.KINDS`."""
-
-
-def load_playing(source: str | Scores, game: str, num_actions: int) -> LoadedTeacher:
-    """Load a network that is to play a game.
-
-    Args:
-        source: As for `distill.weights.files.load_teacher`; or the folder of a teacher's run that keeps its best
-            networks, of which this is then the first; or a module or function, as for `CallableNetwork`, which gives
-            values unless its attribute `kind` is `policy`.
-        game: ALE name.
-        num_actions: How many the network must have.
-
-    Raises:
-        ValueError: as `distill.weights.files.load_teacher` and `CallableNetwork`, and for a folder without an index.
-    """
-    if not isinstance(source, str):
-        kind = getattr(source, "kind", "values")
-        checks.one_of(KINDS, **{f"kind of {name_of(source)}": kind})
-        return LoadedTeacher(CallableNetwork(source, game, num_actions), None, kind)
-    run = Path(source)
-    if source in shipped() or not run.is_dir():
-        network, header = load_teacher(source, game, num_actions)
-        return LoadedTeacher(network, find_weights(source), header.get("kind", "values"))
-    index = read_index(run)
-    if index is None:
-        raise DistillError(
-            f"{run} holds no {FOLDER}/{BEST_INDEX}; first start its teacher, with model.score_every_hours"
-        )
-    if index.game != game:
-        raise DistillError(f"{run} is a teacher of {index.game}, not {game}; give a teacher for {game}")
-    return LoadedTeacher(read_network(run, index.best(0), game), run / FOLDER / index.best(0).file, "values")

@@ -1,9 +1,7 @@
-"""Networks in and out of files: safetensors with a JSON header that says what the weights are; others are read only."""
+"""Networks in and out of our own files: safetensors with a JSON header that says what the weights are; checkpoints."""
 
 import hashlib
 import json
-import os
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +11,16 @@ from safetensors.torch import save
 from torch import nn
 
 from distill.errors import DistillError
-from distill.files.checkpoint import read_checkpoint
 from distill.files.packing import HEADER
 from distill.files.store import write_atomically
 from distill.losses import kind_taught_by
 from distill.networks import DQN, SHARED, MultiDQN
-from distill.weights import foreign
+from distill.weights.digests import cpu_copy
 
+ALLOWED = (
+    "allowed are what `fit` and `import-teacher` write, shipped teachers, zips of Stable-Baselines3 (DQN, QR-DQN, PPO, "
+    "A2C), CleanRL's .cleanrl_model (DQN, C51) and the .gz of atari-agents (DQN, M-DQN, C51)"
+)
 INPUT = "uint8 [B, 4, 84, 84], grey, oldest frame first, zeros before an episode's start; divided by 255 inside"
 OWN = "scores."
 """What the names of tensors begin with that belong to a `CallableNetwork`, not to a network of ours."""
@@ -27,16 +28,9 @@ CHECKSUM = "sha256"
 """Beside the header, where it is not missing as in older files."""
 
 
-def shipped() -> dict[str, Path]:
-    """List the teachers that come with the package, by game."""
-    folder = resources.files("distill") / "teachers"
-    return {path.stem: path for path in sorted(Path(str(folder)).glob("*.safetensors"))}
-
-
-def digest(network: nn.Module) -> str:
-    """Hash a network's weights, with their names and types, in hexadecimal."""
-    tensors = {name: _apart(tensor) for name, tensor in sorted(network.state_dict().items())}
-    return hashlib.sha256(save(tensors)).hexdigest()
+def refusal(reason: str) -> ValueError:
+    """Describe why a file is none of those that can be read, and which can."""
+    return ValueError(f"{reason}; {ALLOWED}")
 
 
 def save_network(path: Path, network: nn.Module, header: dict[str, Any], dtype: torch.dtype = torch.float32) -> None:
@@ -56,7 +50,9 @@ def save_network(path: Path, network: nn.Module, header: dict[str, Any], dtype: 
 def network_bytes(network: nn.Module, header: dict[str, Any], dtype: torch.dtype = torch.float32) -> bytes:
     """Return what `save_network` writes."""
     weights = {_stored(name): tensor for name, tensor in network.state_dict().items()}
-    tensors = {name: _apart(tensor, dtype if tensor.is_floating_point() else None) for name, tensor in weights.items()}
+    tensors = {
+        name: cpu_copy(tensor, dtype if tensor.is_floating_point() else None) for name, tensor in weights.items()
+    }
     full = {**header, "num_actions": network.num_actions, "input": INPUT}
     if isinstance(network, DQN | MultiDQN):
         full["widths"] = list(network.widths)
@@ -75,11 +71,6 @@ def _with_sorted_metadata(file: bytes) -> bytes:
     return file[:8] + text.ljust(length) + file[8 + length :]
 
 
-def _apart(tensor: torch.Tensor, dtype: torch.dtype | None = None) -> torch.Tensor:
-    """Copy a tensor, which may be one of several that share their memory, to where files are made of it."""
-    return tensor.detach().to("cpu", dtype or tensor.dtype).contiguous().clone()
-
-
 def _checksum(header: str, tensors: dict[str, torch.Tensor]) -> str:
     """Hash all that a file holds: its header, and names, types, shapes and values of its tensors."""
     content = hashlib.sha256(header.encode())
@@ -95,41 +86,33 @@ def _stored(name: str) -> str:
     return ".".join(parts[2:]) if parts[0] == "games" and parts[2] in SHARED else name
 
 
-def find_weights(source: str) -> Path:
-    """Return a weight file by its path, or a shipped teacher's by its name.
+def load_own(path: Path, game: str | None = None) -> tuple[DQN, dict[str, Any]]:
+    """Read the network of one game from a file that `save_network` wrote; see `distill.weights.load.load_network`.
 
     Raises:
-        ValueError: where there is neither.
+        ValueError: for a file that is missing, damaged, or of other games.
     """
-    if source in shipped():
-        return shipped()[source]
-    if not os.path.isfile(source):  # false, too, for a name too long to be one
-        raise DistillError(f"{source!r} is neither a file nor a shipped teacher ({', '.join(shipped()) or 'none'})")
-    return Path(source)
+    try:
+        header, tensors = read_file(path)
+    except (ValueError, OSError) as error:
+        raise DistillError(f"{path}: {said_of(error)}") from error
+    return network_of(str(path), header, tensors, game)
 
 
-def load_network(source: str, game: str | None = None) -> tuple[DQN, dict[str, Any]]:
-    """Read the network of one game, in float32, ready to play, and its header.
+def network_of(
+    source: str, header: dict[str, Any], tensors: dict[str, torch.Tensor], game: str | None
+) -> tuple[DQN, dict[str, Any]]:
+    """Return the network of one game, in float32, ready to play, and what the header says of it.
 
     Args:
-        source: A shipped teacher's name; or the path of a file that `save_network` wrote, of a run's checkpoint, or of
-            another library's file that `distill.weights.foreign` knows. What it is, is told by its content.
-        game: Which of several games, or of a file that does not say; the header then says of this one what it says of
-            each. None where there is but one.
-
-    Returns:
-        Network and header. Where the header says that `kind` is `policy`, the outputs are logits of probabilities, not
-        values of actions.
+        source: What the tensors were read from, for messages.
+        header: Of all games.
+        tensors: Of all games.
+        game: Which; None where there is but one.
 
     Raises:
-        ValueError: for a file that is missing, damaged or neither ours nor known; for a game that is not in it, or none
-            where there are several or it does not say. Nothing but tensors and plain values is ever unpickled.
+        ValueError: for a game that is not in it, for none where there are several, and for tensors that are no network.
     """
-    path = find_weights(source)
-    try:
-        header, tensors = _read_game(path, game)
-    except (ValueError, OSError) as error:
-        raise DistillError(f"{path}: {_said_of(error)}") from error
     games = [header["game"]] if isinstance(header["game"], str) else header["game"]
     if game is None and len(games) > 1:
         raise DistillError(f"{source!r} plays {', '.join(games)}; say which game")
@@ -139,7 +122,7 @@ def load_network(source: str, game: str | None = None) -> tuple[DQN, dict[str, A
     try:
         return _assemble(tensors, header["game"]), header
     except (IndexError, KeyError, TypeError, RuntimeError, ValueError, ZeroDivisionError) as error:
-        raise foreign.refusal(f"{path}: no weight file of this project ({_said_of(error)})") from error
+        raise refusal(f"{source}: no weight file of this project ({said_of(error)})") from error
 
 
 def _of_one_game(header: dict[str, Any], game: str) -> dict[str, Any]:
@@ -157,18 +140,12 @@ def _of_one_game(header: dict[str, Any], game: str) -> dict[str, Any]:
     return found
 
 
-def _read_game(path: Path, game: str | None) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-    with path.open("rb") as file:
-        safetensors = file.read(9)[8:] == b"{"  # after eight bytes that say how long the header is
-    if safetensors:
-        return _read_file(path)
-    content = foreign.opened(path)
-    if isinstance(content, foreign.Content):
-        return foreign.converted(content, game)
-    return _of_checkpoint(read_checkpoint(path))
+def read_file(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """Read the header and the tensors of a file that `save_network` wrote.
 
-
-def _read_file(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    Raises:
+        ValueError: for any other file.
+    """
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
@@ -180,7 +157,7 @@ def _read_file(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
         header = json.loads(metadata[HEADER])
         _check_game(header["game"])
     except (SafetensorError, KeyError, TypeError, RuntimeError, OSError, ValueError) as error:
-        raise foreign.refusal(f"no weight file of this project ({_said_of(error)})") from error
+        raise refusal(f"no weight file of this project ({said_of(error)})") from error
     return header, {name: tensor.float() for name, tensor in tensors.items()}
 
 
@@ -190,7 +167,12 @@ def _check_game(game: Any) -> None:
         raise DistillError(f"its game is {game!r}")
 
 
-def _of_checkpoint(content: dict[str, Any]) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+def of_checkpoint(content: dict[str, Any]) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """Return the header and the tensors of a run's checkpoint.
+
+    Raises:
+        ValueError: for a checkpoint of another project.
+    """
     part = "network."
     try:
         learned = content["hyper_parameters"]
@@ -200,10 +182,11 @@ def _of_checkpoint(content: dict[str, Any]) -> tuple[dict[str, Any], dict[str, t
         weights = {name.removeprefix(part): of for name, of in content["state_dict"].items() if name.startswith(part)}
         return header, {_stored(name): tensor.float() for name, tensor in weights.items()}
     except (LookupError, TypeError, AttributeError, RuntimeError, ValueError) as error:
-        raise foreign.refusal(f"no checkpoint of this project ({_said_of(error)})") from error
+        raise refusal(f"no checkpoint of this project ({said_of(error)})") from error
 
 
-def _said_of(error: Exception) -> str:
+def said_of(error: Exception) -> str:
+    """Return the first line of what an error says, or its kind where it says nothing."""
     return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
@@ -225,17 +208,3 @@ def _assemble(tensors: dict[str, torch.Tensor], game: str) -> DQN:
     network = DQN((first, second, third, hidden), actions, controller, atoms)
     network.load_state_dict(tensors)
     return network.requires_grad_(False).eval()
-
-
-def load_teacher(source: str, game: str, num_actions: int) -> tuple[DQN, dict[str, Any]]:
-    """Read a network that is to play a certain game.
-
-    Raises:
-        ValueError: as `load_network`, and for a network made for another number of actions.
-    """
-    network, header = load_network(source, game)
-    if network.num_actions != num_actions:
-        raise DistillError(
-            f"teacher {source!r} has {network.num_actions} actions; {game} has {num_actions}, and so must its teacher"
-        )
-    return network, header

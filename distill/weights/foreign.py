@@ -17,14 +17,11 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from distill.atari.environments import ALL_ACTIONS, action_names, games, legal_actions
+from distill.atari.cartridge import ALL_ACTIONS, action_names, games, legal_actions
 from distill.errors import DistillError
 from distill.networks import DQN, SHARED
+from distill.weights.files import refusal
 
-ALLOWED = (
-    "allowed are what `fit` and `import-teacher` write, shipped teachers, zips of Stable-Baselines3 (DQN, QR-DQN, PPO, "
-    "A2C), CleanRL's .cleanrl_model (DQN, C51) and the .gz of atari-agents (DQN, M-DQN, C51)"
-)
 LAYERS = (*SHARED, "out")
 POLICY, DATA, VERSION = "policy.pth", "data", "_stable_baselines3_version"
 """Members of a Stable-Baselines3 zip."""
@@ -104,11 +101,6 @@ LAYOUTS = (
     Layout("atari-agents", "DQN or M-DQN", "values", _ATARI_NET),
 )
 """The first that fits is meant."""
-
-
-def refusal(reason: str) -> ValueError:
-    """Describe why a file is none of those that can be read, and which can."""
-    return ValueError(f"{reason}; {ALLOWED}")
 
 
 class Content(NamedTuple):

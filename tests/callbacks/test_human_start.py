@@ -16,7 +16,7 @@ from distill.data import ReplayDataModule
 from distill.engine import frozen_policy
 from distill.evaluation import EvalConfig, score_episodes
 from distill.student import StudentModule
-from distill.weights.files import load_network
+from distill.weights.load import load_network
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +100,7 @@ def test_each_teacher_is_scored_once(starts, make_teacher):
     trainer = L.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
     trainer.datamodule = data
     for teacher in (first, first, second):
-        data.teachers["pong"] = teacher
+        data.teachers["pong"].network = teacher
         callback.on_train_epoch_end(trainer, module)
     assert scored == [module.network, first, module.network, module.network, second]
     assert logged == [1.0, 1 / 2, 3.0, 3 / 2, 4.0, 4 / 5]

@@ -100,7 +100,9 @@ def test_the_order_of_events(teacher, whole, tmp_path, small, monkeypatch):
         TeacherPlay, "hour", lambda self, number, *more: tape.append(f"play {number}") or hour(self, number, *more)
     )
     monkeypatch.setattr(
-        TeacherPlay, "change_teacher", lambda self, at, who: tape.append(f"swap {at}") or change(self, at, who)
+        TeacherPlay,
+        "change_teacher",
+        lambda self, at, *who, **more: tape.append(f"swap {at}") or change(self, at, *who, **more),
     )
 
     class Learning(L.Callback):

@@ -21,7 +21,7 @@ from distill.files.checkpoint import newest
 from distill.runs.folder import alone_in
 from distill.runs.process import Forwarded
 from distill.runs.scores import compare
-from distill.weights.files import load_network
+from distill.weights.load import load_network
 
 ROOT = str(Path(__file__).parents[2])
 SMALL = [

@@ -138,7 +138,7 @@ def test_labels_are_the_teachers_values(make_teacher, small):
     import numpy as np
 
     rows = memory_of(data).minibatch(np.random.default_rng(0), 64)
-    torch.testing.assert_close(data.teachers["pong"](rows.observations), rows.labels)
+    torch.testing.assert_close(data.teachers["pong"].network(rows.observations), rows.labels)
     assert not rows.labels.requires_grad
 
 
@@ -321,7 +321,7 @@ def test_mixed_precision_learns_from_fresh_weights(make_teacher, small):
 def test_the_evaluations_rules_are_the_options():
     """Episodes, seed, epsilon and longest episode of an evaluation are the ones given."""
     data = ReplayDataModule("pong", seed=5, eval_epsilon=0.25, eval_episodes=3, max_frames=400)
-    assert data.eval_rules("pong") == EvalConfig("pong", (0, 1, 2), 5, 0.25, 400)
+    assert data.eval_config("pong") == EvalConfig("pong", (0, 1, 2), 5, 0.25, 400)
 
 
 def test_the_defaults_are_the_papers():

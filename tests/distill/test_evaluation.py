@@ -9,17 +9,10 @@ import torch
 from distill import evaluation
 from distill.atari.environments import MAX_SEED, Atari
 from distill.engine import frozen_policy
-from distill.evaluation import (
-    EvalConfig,
-    Progress,
-    play_episodes,
-    random_adjusted_ratio,
-    random_score,
-    score_episodes,
-    summarise,
-)
+from distill.evaluation import EvalConfig, Progress, play_episodes, random_score, score_episodes
 from distill.networks import build
 from distill.randomness import generator
+from distill.summary import random_adjusted_ratio, summarise
 
 QBERT = EvalConfig("qbert", (0, 1, 2, 3), seed=3, epsilon=0.0, max_frames=800)
 

@@ -7,16 +7,18 @@ import numpy as np
 import pytest
 import torch
 
-from distill.atari.environments import Atari, num_actions
+from distill.atari.cartridge import num_actions
+from distill.atari.environments import Atari
 from distill.cli import main
 from distill.data import ReplayDataModule
-from distill.evaluation import geometric_mean
 from distill.hours.experience import turns
 from distill.networks import build, count_parameters
 from distill.replay import Memory
 from distill.student import StudentModule
+from distill.summary import geometric_mean
 from distill.teacher import TeacherModule
-from distill.weights.files import load_network, load_teacher, save_network
+from distill.weights.files import save_network
+from distill.weights.load import load_network, load_teacher
 from tests.distill.test_data import fit
 
 THREE = {"freeway": 3, "pong": 6, "qbert": 6}

@@ -15,7 +15,8 @@ from distill.module import Diverged
 from distill.networks import build
 from distill.replay import Block, Minibatch
 from distill.student import StudentModule
-from distill.weights.files import load_network, save_network
+from distill.weights.files import save_network
+from distill.weights.load import load_network
 from tests.distill.test_data import fit
 
 

@@ -8,7 +8,7 @@ from torch.testing import assert_close
 from distill.data import ReplayDataModule
 from distill.replay import Transitions
 from distill.teacher import TeacherModule
-from distill.weights.files import load_network
+from distill.weights.load import load_network
 from tests.distill.test_data import fit
 
 

@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load, save
 
-from distill.atari.environments import Cartridge
+from distill.atari.cartridge import Cartridge
 from distill.atari.starts import Start, Starts, screen_hash
 from distill.cli import main
 from distill.files.checkpoint import read_checkpoint, write_checkpoint
@@ -32,7 +32,8 @@ from distill.replay import Steps
 from distill.rollout import PlayState
 from distill.weights import files as weights
 from distill.weights.best import BestNetworks, read_index, rounded
-from distill.weights.files import load_network, save_network
+from distill.weights.files import save_network
+from distill.weights.load import load_network
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.slow

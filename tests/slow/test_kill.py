@@ -22,7 +22,7 @@ from forked import fork
 import distill.atari.environments
 from distill.cli import main
 from distill.runs.checkpoints import Checkpoints
-from distill.weights.files import load_network
+from distill.weights.load import load_network
 
 pytestmark = [
     pytest.mark.slow,

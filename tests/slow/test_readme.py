@@ -13,10 +13,10 @@ import torch
 import yaml
 from same import same_weights
 
-from distill.atari.environments import Cartridge, action_names
+from distill.atari.cartridge import Cartridge, action_names
 from distill.cli import main
 from distill.tools.play_log import LogWriter
-from distill.weights.files import load_network
+from distill.weights.load import load_network
 
 pytestmark = pytest.mark.slow
 

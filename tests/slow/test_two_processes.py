@@ -21,7 +21,8 @@ from distill.cli import main
 from distill.files.store import unseal
 from distill.hours.hour import Hour
 from distill.runs.checkpoints import Checkpoints
-from distill.weights.files import digest, load_network
+from distill.weights.digests import digest
+from distill.weights.load import load_network
 
 pytestmark = [
     pytest.mark.slow,

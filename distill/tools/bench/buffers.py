@@ -12,13 +12,14 @@ import numpy as np
 import torch
 
 from distill import protocol
-from distill.atari.environments import Atari, num_actions
+from distill.atari.cartridge import num_actions
+from distill.atari.environments import Atari
 from distill.engine import frozen_policy
 from distill.randomness import generator
 from distill.replay import Memory, Steps
 from distill.rollout import Step, collect, play
 from distill.tools.bench.turns import Budget, Rate, Turn, take_turns
-from distill.weights.files import load_teacher
+from distill.weights.load import load_teacher
 
 BUFFER_ENVS = 10
 FEWEST_STEPS, MOST_STEPS = 150, 600

@@ -13,11 +13,10 @@ import torch.nn.functional as F
 from lightning.pytorch.loggers import CSVLogger
 
 from distill import protocol
-from distill.atari.environments import num_actions
+from distill.atari.cartridge import num_actions
 from distill.cuda import GraphedUpdates
 from distill.data import ReplayDataModule
 from distill.files.checkpoint import LAST, write_checkpoint
-from distill.hours.experience import Experience
 from distill.networks import DQN, build
 from distill.replay import Block, Memory, Minibatch
 from distill.runs.checkpoints import CHECKPOINT_SECONDS
@@ -45,8 +44,8 @@ class Remembered(ReplayDataModule):
 
     def setup(self, stage: str) -> None:
         """Take the memory as it is."""
+        super().setup(stage)
         (game,) = self.games
-        self.experiences = {game: Experience(self._rules(game), self.memory_hours)}
         self.experiences[game].memory = self._given
 
     def refill(self, number: int, **more: bool) -> None:

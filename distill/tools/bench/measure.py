@@ -16,7 +16,8 @@ from typing import Any
 import torch
 
 from distill import checks, protocol
-from distill.atari.environments import num_actions, usable_cores
+from distill.atari.cartridge import num_actions
+from distill.atari.environments import usable_cores
 from distill.errors import DistillError
 from distill.files.store import write_atomically
 from distill.networks import DQN, PRESETS
@@ -30,7 +31,7 @@ from distill.tools.bench.peers import StableBaselines3
 from distill.tools.bench.playing import Playing
 from distill.tools.bench.tables import print_rates
 from distill.tools.bench.turns import Budget, Rate, Turn, take_turns
-from distill.weights.files import load_teacher
+from distill.weights.load import load_teacher
 
 NETWORKS = ("dqn", "net1", "net2", "net3")
 """The paper's."""

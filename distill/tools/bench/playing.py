@@ -45,7 +45,7 @@ class Playing:
         epsilon = Schedule.of(protocol.EPSILON)
         rules = PlayConfig(game, 0, 0, num_envs, self.hour_steps, epsilon, protocol.MAX_FRAMES)
         self._recording = TeacherPlay(
-            rules, network, Store(folder), keep_hours=1, overlap=False, num_threads=usable_cores()
+            rules, network, Store(folder), memory_hours=0, overlap=False, num_threads=usable_cores()
         )
         self.collected: list[Steps] = []
 

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from distill.atari.environments import Atari, action_names, check_game, num_actions, rom_md5
+from distill.atari.cartridge import action_names, check_game, num_actions, rom_md5
+from distill.atari.environments import Atari
 
 
 def random_actions(games: Atari, steps: int, seed: int = 0) -> np.ndarray:

@@ -5,7 +5,8 @@ import multiprocessing
 import numpy as np
 import pytest
 
-from distill.atari.environments import Atari, Cartridge, legal_actions
+from distill.atari.cartridge import Cartridge, legal_actions
+from distill.atari.environments import Atari
 from distill.atari.replayed import ReplayedAtari
 from distill.atari.starts import Start, Starts, screen_hash
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from distill.atari.environments import Cartridge
+from distill.atari.cartridge import Cartridge
 from distill.atari.starts import Episode, Start, Starts, sample_starts, screen_hash
 
 

@@ -53,7 +53,7 @@ def recording_in(
     folder: Path, rules: PlayConfig = RULES, seed: int = 0, overlap: bool = False, student: int | None = None
 ) -> TeacherPlay:
     who = {"teacher": teacher(seed), "student": None if student is None else teacher(student)}
-    return TeacherPlay(rules, **who, store=Store(folder), keep_hours=2, overlap=overlap, num_threads=2)
+    return TeacherPlay(rules, **who, store=Store(folder), memory_hours=1, overlap=overlap, num_threads=2)
 
 
 @dataclass

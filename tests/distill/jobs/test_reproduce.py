@@ -15,7 +15,7 @@ from distill.cli import main
 from distill.files.checkpoint import BEFORE, LAST, read_checkpoint
 from distill.jobs import experiments, reproduce
 from distill.jobs.experiments import Plan, planned_cells
-from distill.weights.files import shipped
+from distill.weights.load import shipped
 
 TINY = [
     "--fit.config",

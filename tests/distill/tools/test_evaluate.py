@@ -10,14 +10,14 @@ import pytest
 import torch
 
 import distill
-from distill.atari.environments import Cartridge
+from distill.atari.cartridge import Cartridge
 from distill.atari.starts import Start, Starts, screen_hash
 from distill.cli import main
 from distill.engine import frozen_policy
 from distill.evaluation import EvalConfig, play_episodes, score_episodes
 from distill.film import Actor, bars_of, pane_of, shots_of, side_by_side
 from distill.runs.status import LINE_SECONDS_VARIABLE
-from distill.weights.files import load_network
+from distill.weights.load import load_network
 
 SHORT = ["--max_frames", "400", "--episodes", "3"]
 

@@ -13,7 +13,8 @@ from distill.engine import frozen_policy, module_policy
 from distill.files.packing import HEADER
 from distill.networks import build
 from distill.tools import export
-from distill.weights.files import load_network, load_teacher, save_network
+from distill.weights.files import save_network
+from distill.weights.load import load_network, load_teacher
 from distill.weights.onnx_files import load_onnx
 
 

@@ -14,7 +14,8 @@ from distill.data import ReplayDataModule
 from distill.losses import nll_loss
 from distill.networks import DQN
 from distill.student import StudentModule
-from distill.weights.files import load_network, save_network
+from distill.weights.files import save_network
+from distill.weights.load import load_network
 
 SHORT = ["--config", "conf/compress.yaml", "--config", "conf/debug.yaml", "--trainer.max_epochs", "1"]
 SHORT += ["--data.eval_episodes", "1", "--data.max_frames", "400", "--data.hour_steps", "240"]

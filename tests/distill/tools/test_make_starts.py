@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from distill.atari.environments import Atari, Cartridge, legal_actions
+from distill.atari.cartridge import Cartridge, legal_actions
+from distill.atari.environments import Atari
 from distill.atari.starts import Starts
 from distill.cli import main
 from distill.engine import frozen_policy
@@ -11,7 +12,7 @@ from distill.evaluation import EvalConfig, score_episodes
 from distill.randomness import generator
 from distill.rollout import environment_seed
 from distill.tools.play_log import LogWriter
-from distill.weights.files import load_network
+from distill.weights.load import load_network
 
 
 def refused(capsys, *args: str) -> str:

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from distill.atari.environments import Cartridge
+from distill.atari.cartridge import Cartridge
 from distill.tools.play_log import COLUMNS, LogRow, LogWriter, pictures, read, verify
 
 ACTIONS = np.random.default_rng(0).integers(18, size=160).tolist()

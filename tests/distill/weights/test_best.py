@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from distill.data import ReplayDataModule
+from distill.evaluation import EvalConfig
 from distill.networks import build
 from distill.teacher import TeacherModule
-from distill.weights.best import BEST_INDEX, FOLDER, BestNetworks, load_playing, read_index, read_network, rounded
-from distill.weights.files import shipped
+from distill.weights.best import BEST_INDEX, FOLDER, BestNetworks, read_index, read_network, rounded
+from distill.weights.load import load_playing, shipped
 from tests.distill.test_data import fit
 
 
@@ -76,7 +77,7 @@ def test_damaged_files_are_named(best, tmp_path):
         read_network(tmp_path, index.best(1), "pong")
     first.unlink()
     with pytest.raises(ValueError, match=r"hour0000\.safetensors"):
-        load_playing(str(tmp_path), "pong", 6)
+        load_playing(str(tmp_path), "pong")
     path = tmp_path / FOLDER / BEST_INDEX
     for content in ("", "[]", json.dumps({"game": "pong", "hours": 3, "ended": False, "entries": []})):
         path.write_text(content)
@@ -87,26 +88,26 @@ def test_damaged_files_are_named(best, tmp_path):
 def test_a_folder_plays_with_its_first_network(best, tmp_path):
     """A run's folder stands for the network it began with; one without an index, or of another game, is refused."""
     with pytest.raises(ValueError, match="first start its teacher"):
-        load_playing(str(tmp_path), "pong", 6)
+        load_playing(str(tmp_path), "pong")
     best.scored(0, -21.0, network(3), {"game": "pong"})
     best.scored(1, 2.0, network(4), {"game": "pong"})
-    loaded, file, kind = load_playing(str(tmp_path), "pong", 6)
-    assert torch.equal(loaded.out.weight, network(3).out.weight)
-    assert (file.name, kind) == ("hour0000.safetensors", "values")
+    loaded = load_playing(str(tmp_path), "pong")
+    assert torch.equal(loaded.network.out.weight, network(3).out.weight)
+    assert (loaded.file.name, loaded.kind) == ("hour0000.safetensors", "values")
     with pytest.raises(ValueError, match="is a teacher of pong, not breakout"):
-        load_playing(str(tmp_path), "breakout", 4)
+        load_playing(str(tmp_path), "breakout")
 
 
 def test_a_shipped_name_is_no_folder(workdir):
     """A folder of a shipped teacher's name does not take its place."""
     (workdir / "pong").mkdir()
-    assert load_playing("pong", "pong", 6).file == shipped()["pong"]
+    assert load_playing("pong", "pong").file == shipped()["pong"]
 
 
 def test_a_learning_teacher_keeps_its_best(small, tmp_path, monkeypatch):
     """It scores itself at the beginning and every so many hours, and says when it has ended."""
     scores = iter([-21.0, -20.0, -20.5])
-    monkeypatch.setattr("distill.teacher.score_episodes", lambda *of: torch.full((2,), next(scores)).numpy())
+    monkeypatch.setattr(EvalConfig, "score", lambda *of: torch.full((2,), next(scores)).numpy())
     teacher = TeacherModule("pong", network="net3", score_every_hours=2)
     fit(teacher, ReplayDataModule("pong", **small), hours=5, default_root_dir=tmp_path)
     index = read_index(tmp_path)
@@ -144,7 +145,7 @@ class Enough(L.Callback):
 
 def test_a_teacher_that_is_stopped_early_has_ended(small, tmp_path, monkeypatch):
     """Whatever ends a teacher's run before its last hour, its students do not wait for more."""
-    monkeypatch.setattr("distill.teacher.score_episodes", lambda *of: torch.zeros(2).numpy())
+    monkeypatch.setattr(EvalConfig, "score", lambda *of: torch.zeros(2).numpy())
     teacher = TeacherModule("pong", network="net3", score_every_hours=1)
     fit(teacher, ReplayDataModule("pong", **small), hours=5, default_root_dir=tmp_path, callbacks=[Enough()])
     assert read_index(tmp_path).ended

@@ -15,8 +15,9 @@ from distill.runs.checkpoints import Checkpoints, SealedFiles
 from distill.runs.results import save_report
 from distill.runs.signals import Signals
 from distill.student import StudentModule
-from distill.weights.callables import CallableNetwork, identity
-from distill.weights.files import load_network
+from distill.weights.callables import CallableNetwork
+from distill.weights.digests import identity
+from distill.weights.load import load_network
 
 
 class Brightness(nn.Module):
@@ -113,7 +114,7 @@ def test_what_cannot_be_described_is_not_shared():
 def test_a_copy_teaches():
     """What becomes of a module afterwards changes nothing, and it keeps its own mode and gradients."""
     module = Brightness()
-    guest = CallableNetwork(module, "pong", 6)
+    guest = CallableNetwork(module, "pong", 6, digest=identity(module))
     assert module.training
     assert module.weights.requires_grad
     seen = torch.randint(0, 256, (3, 4, 84, 84), dtype=torch.uint8)
@@ -174,8 +175,8 @@ def test_other_shapes_are_refused(teacher, small):
 def test_several_games_may_have_guests(make_teacher, small):
     """A guest may stand beside a file."""
     data = ReplayDataModule({"pong": Brightness(), "breakout": make_teacher("breakout")}, **small)
-    assert data.teacher_sources["pong"] == "Brightness"
-    assert isinstance(data.teachers["pong"], CallableNetwork)
+    assert data.teachers["pong"].name == "Brightness"
+    assert isinstance(data.teachers["pong"].network, CallableNetwork)
 
 
 def test_a_guest_says_whether_its_numbers_are_logits(small):

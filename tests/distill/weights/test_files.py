@@ -10,7 +10,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from distill.networks import DQN, build
-from distill.weights.files import HEADER, load_network, load_teacher, save_network
+from distill.weights.files import HEADER, save_network
+from distill.weights.load import load_network, load_teacher
 
 PONG = {"game": "pong", "score": 18.5, "settings": {"rates": [0.25, 1e-3], "name": "naïve"}, "notes": None}
 

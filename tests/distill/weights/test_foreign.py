@@ -17,11 +17,12 @@ from stable_baselines3.common.env_util import make_atari_env
 from stable_baselines3.common.vec_env import VecFrameStack
 from torch import nn
 
-from distill.atari.environments import action_names, legal_actions
+from distill.atari.cartridge import action_names, legal_actions
 from distill.cli import main
 from distill.networks import DQN
 from distill.tools.export import observations_of
-from distill.weights.files import load_network, save_network
+from distill.weights.files import save_network
+from distill.weights.load import load_network
 from distill.weights.onnx_files import open_onnx, to_onnx
 
 SMALL = (4, 4, 4, 8)

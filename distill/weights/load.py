@@ -1,0 +1,121 @@
+"""Load networks by name: shipped teachers, files of ours or of another library, runs' folders; wrap a user's own."""
+
+import os
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from distill import checks
+from distill.atari.cartridge import num_actions
+from distill.errors import DistillError
+from distill.files.checkpoint import read_checkpoint
+from distill.losses import KINDS
+from distill.networks import DQN
+from distill.weights import foreign
+from distill.weights.best import BEST_INDEX, FOLDER, read_index, read_network
+from distill.weights.callables import CallableNetwork, Scores, Teacher, name_of
+from distill.weights.digests import identity
+from distill.weights.files import network_of, of_checkpoint, read_file, said_of
+
+
+def shipped() -> dict[str, Path]:
+    """List the teachers that come with the package, by game."""
+    folder = resources.files("distill") / "teachers"
+    return {path.stem: path for path in sorted(Path(str(folder)).glob("*.safetensors"))}
+
+
+def find_weights(source: str) -> Path:
+    """Return a weight file by its path, or a shipped teacher's by its name.
+
+    Raises:
+        ValueError: where there is neither.
+    """
+    if source in shipped():
+        return shipped()[source]
+    if not os.path.isfile(source):  # false, too, for a name too long to be one
+        raise DistillError(f"{source!r} is neither a file nor a shipped teacher ({', '.join(shipped()) or 'none'})")
+    return Path(source)
+
+
+def load_network(source: str, game: str | None = None) -> tuple[DQN, dict[str, Any]]:
+    """Read the network of one game, in float32, ready to play, and its header.
+
+    Args:
+        source: A shipped teacher's name; or the path of a file that `save_network` wrote, of a run's checkpoint, or of
+            another library's file that `distill.weights.foreign` knows. What it is, is told by its content.
+        game: Which of several games, or of a file that does not say; the header then says of this one what it says of
+            each. None where there is but one.
+
+    Returns:
+        Network and header. Where the header says that `kind` is `policy`, the outputs are logits of probabilities, not
+        values of actions.
+
+    Raises:
+        ValueError: for a file that is missing, damaged or neither ours nor known; for a game that is not in it, or none
+            where there are several or it does not say. Nothing but tensors and plain values is ever unpickled.
+    """
+    path = find_weights(source)
+    try:
+        header, tensors = _read_source(path, game)
+    except (ValueError, OSError) as error:
+        raise DistillError(f"{path}: {said_of(error)}") from error
+    return network_of(source, header, tensors, game)
+
+
+def _read_source(path: Path, game: str | None) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    with path.open("rb") as file:
+        safetensors = file.read(9)[8:] == b"{"  # after eight bytes that say how long the header is
+    if safetensors:
+        return read_file(path)
+    content = foreign.opened(path)
+    if isinstance(content, foreign.Content):
+        return foreign.converted(content, game)
+    return of_checkpoint(read_checkpoint(path))
+
+
+def load_teacher(source: str, game: str, num_actions: int) -> tuple[DQN, dict[str, Any]]:
+    """Read a network that is to play a certain game.
+
+    Raises:
+        ValueError: as `load_network`, and for a network made for another number of actions.
+    """
+    network, header = load_network(source, game)
+    if network.num_actions != num_actions:
+        raise DistillError(
+            f"teacher {source!r} has {network.num_actions} actions; {game} has {num_actions}, and so must its teacher"
+        )
+    return network, header
+
+
+def load_playing(source: str | Scores, game: str) -> Teacher:
+    """Load a network that is to play a game.
+
+    Args:
+        source: As for `load_teacher`; or the folder of a teacher's run that keeps its best
+            networks, of which this is then the first; or a module or function, as for `CallableNetwork`, which gives
+            values unless its attribute `kind` is `policy`.
+        game: ALE name.
+
+    Raises:
+        ValueError: for an unknown game, as `load_teacher` and `CallableNetwork`, and for a folder without an index.
+    """
+    actions = num_actions(game)
+    if not isinstance(source, str):
+        kind = getattr(source, "kind", "values")
+        checks.one_of(KINDS, **{f"kind of {name_of(source)}": kind})
+        network = CallableNetwork(source, game, actions, digest=identity(source))
+        return Teacher(name_of(source), network, None, kind)
+    run = Path(source)
+    if source in shipped() or not run.is_dir():
+        loaded, header = load_teacher(source, game, actions)
+        return Teacher(source, loaded, find_weights(source), header.get("kind", "values"))
+    index = read_index(run)
+    if index is None:
+        raise DistillError(
+            f"{run} holds no {FOLDER}/{BEST_INDEX}; first start its teacher, with model.score_every_hours"
+        )
+    if index.game != game:
+        raise DistillError(f"{run} is a teacher of {index.game}, not {game}; give a teacher for {game}")
+    return Teacher(source, read_network(run, index.best(0), game), run / FOLDER / index.best(0).file, "values")
