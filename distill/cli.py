@@ -2,9 +2,8 @@
 
 import difflib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib import import_module
-from typing import Any
 
 from distill.console import configs
 from distill.console.note import note
@@ -100,7 +99,7 @@ def run(args: list[str]) -> None:
     except KeyboardInterrupt:
         sys.exit(130)  # nothing has begun
     if args[0] in commands.COMMANDS:
-        commands.run_command(args[0], args[1:], check_fit_options)
+        commands.run_command(args[0], args[1:])
     else:
         fit.run_fit(args)
 
@@ -146,10 +145,3 @@ def check_words(args: Sequence[str], prefix: str = "") -> None:
         if name not in TRAINERS_WORDS:
             raise DistillError(f"there is no option {option}; options are {', '.join(f'--{one}' for one in words)}")
     configs.with_found(options)
-
-
-def check_fit_options(options: Sequence[str]) -> Mapping[str, Any]:
-    """See `distill.fit.check_options`."""
-    from distill import fit
-
-    return fit.check_options(options)

@@ -13,7 +13,6 @@ from distill.console import configs
 from distill.console.mistakes import Parser, one_line
 from distill.console.quiet import quieten
 from distill.errors import DistillError
-from distill.runs.process import CheckOptions, Forwarded
 
 COMMANDS = {
     "bench": "tools.bench.measure",
@@ -29,6 +28,8 @@ COMMANDS = {
     "sweep": "jobs.sweep",
 }
 """Each command, and the module with its function; what the others need is not imported."""
+FORWARDING = {"online": ("teacher", "student"), "reproduce": ("fit",), "sweep": ("fit",)}
+"""Commands that take options of `fit`, after each of these words: `--fit.model.network net3`."""
 
 
 def words_of(name: str) -> tuple[list[str], list[str]]:
@@ -43,27 +44,25 @@ def words_of(name: str) -> tuple[list[str], list[str]]:
     module = ast.parse(source.read_text(encoding="utf-8"))
     functions = {node.name: node.args for node in module.body if isinstance(node, ast.FunctionDef)}
     of = functions[name.replace("-", "_")]
-    kinds = {one.arg: ast.unparse(one.annotation or ast.Constant(None)) for one in (*of.args, *of.kwonlyargs)}
-    own = [one for one, kind in kinds.items() if kind not in ("Forwarded", "CheckOptions")]
-    return ["config", "help", "print_config", *own], [prefix_of(one) for one in kinds if kinds[one] == "Forwarded"]
+    words = FORWARDING.get(name, ())
+    own = [one.arg for one in (*of.args, *of.kwonlyargs) if one.arg not in map(argument_of, words)]
+    return ["config", "help", "print_config", *own], list(words)
 
 
-def prefix_of(argument: str) -> str:
-    """Return the word before the options that an argument of type `Forwarded` takes: `teacher` of `teacher_options`."""
-    return argument.removesuffix("_options")
+def argument_of(word: str) -> str:
+    """Return the argument of a command's function that takes the options of `fit` after a word of `FORWARDING`."""
+    return f"{word}_options"
 
 
-def run_command(name: str, args: list[str], check_options: CheckOptions) -> None:
+def run_command(name: str, args: list[str]) -> None:
     """Run a command; what it refuses is the user's mistake.
 
     Its first argument, where it has no default and no star before it, or a slash after it, stands without a name; all
-    others are options, which may stand in a file, too: `--config FILE`. Those of type `Forwarded` take the options of
-    another command.
+    others are options, which may stand in a file, too: `--config FILE`.
 
     Args:
         name: One of `COMMANDS`.
         args: The rest of the command line.
-        check_options: For a command with an argument of this type.
     """
     quieten()
     try:
@@ -84,12 +83,10 @@ def run_command(name: str, args: list[str], check_options: CheckOptions) -> None
         several: dict[str, Any] = {"nargs": "+"} if get_origin(kind) is list else {}
         optional: dict[str, Any] = {} if required else {"nargs": "?", "default": first.default}
         parser.add_argument(one, type=get_args(kind)[0] if several else kind, help=helps[one], **several, **optional)
-    others = {one for one, parameter in parameters.items() if parameter.annotation == Forwarded}
     forwarded = {}
-    for one in others:
-        args, forwarded[one] = divide(args, f"--{prefix_of(one)}.")
-    ours = {one: check_options for one, parameter in parameters.items() if parameter.annotation == CheckOptions}
-    parser.add_function_arguments(function, as_group=False, skip={*positional, *others, *ours})
+    for word in FORWARDING.get(name, ()):
+        args, forwarded[argument_of(word)] = divide(args, f"--{word}.")
+    parser.add_function_arguments(function, as_group=False, skip={*positional, *forwarded})
     flags = {one for one, parameter in parameters.items() if parameter.annotation is bool}
     for action in parser._actions:
         if action.dest in flags:
@@ -98,7 +95,7 @@ def run_command(name: str, args: list[str], check_options: CheckOptions) -> None
         given = parser.parse_args(configs.with_found(args)).as_dict()
         given.pop("config")
         alone = [given.pop(one) for one in positional]
-        function(*alone, **given, **forwarded, **ours)
+        function(*alone, **given, **forwarded)
     except DistillError:
         raise
     except ValueError as error:

@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 from omegaconf import OmegaConf
 
 from distill.console.configs import CONF
+from distill.jobs.scheduler import Job
 from distill.protocol import TEMPERATURE
 from distill.report.published import GAME_NAMES, LOSS_GAMES
 from distill.weights.load import shipped
@@ -18,16 +19,6 @@ TEMPERATURES = (1.0, 0.1, 0.01, 0.001)
 ONLINE_GAME = "qbert"
 ONLINE_FACTOR = 4
 """Figure 5 runs for so many times a student's hours: 1.2e8 steps are 2,222 hours, to 500 about as 4 to 1."""
-
-
-class Cell(NamedTuple):
-    """One run of `fit`."""
-
-    name: str
-    """Of the experiment and its seed, and of the run's folder. The same in each table that it belongs to."""
-    options: tuple[str, ...]
-    needs: str | None = None
-    """The cell that must have ended before."""
 
 
 class Plan(NamedTuple):
@@ -43,11 +34,11 @@ class Plan(NamedTuple):
     """Which of the paper's."""
 
 
-Made = tuple[list[Cell], set[str]]
+Made = tuple[list[Job], set[str]]
 """Cells, and games that want a teacher."""
 
 
-def planned_cells(table: TableName, plan: Plan, seeds: Sequence[int]) -> tuple[list[Cell], list[str]]:
+def planned_jobs(table: TableName, plan: Plan, seeds: Sequence[int]) -> tuple[list[Job], list[str]]:
     """List the cells of a table, in order, and what is left out for want of a teacher.
 
     Args:
@@ -56,7 +47,7 @@ def planned_cells(table: TableName, plan: Plan, seeds: Sequence[int]) -> tuple[l
         seeds: Of each.
     """
     chosen = MAKERS.values() if table == "all" else [MAKERS[table]]
-    cells: dict[str, Cell] = {}
+    cells: dict[str, Job] = {}
     missing: set[str] = set()
     for seed in seeds:
         for make in chosen:
@@ -72,10 +63,10 @@ def _with_teacher(plan: Plan, games: Sequence[str]) -> tuple[list[str], set[str]
     return found, set(wanted) - set(found)
 
 
-def _cell(name: str, config: str, hours: int, seed: int, *options: str, needs: str | None = None) -> Cell:
+def _cell(name: str, config: str, hours: int, seed: int, *options: str, needs: str | None = None) -> Job:
     path = CONF / config
     common = ["--config", str(path), "--trainer.max_epochs", str(hours), *_scaled(path, hours)]
-    return Cell(
+    return Job(
         f"{name}-seed{seed}", (*common, *options, "--seed_everything", str(seed)), needs and f"{needs}-seed{seed}"
     )
 
@@ -96,7 +87,7 @@ def _scaled(config: Path, hours: int) -> list[str]:
 
 def _one_game(
     name: str, plan: Plan, seed: int, game: str, loss: str, network: str, temperature: float = TEMPERATURE
-) -> Cell:
+) -> Job:
     options = ["--model.loss_name", loss, "--model.network", network, "--data.game", game, "--data.teacher", game]
     if temperature != TEMPERATURE:
         name, options = f"{name}-temperature{temperature:g}", [*options, "--model.temperature", f"{temperature:g}"]

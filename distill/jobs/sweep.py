@@ -4,24 +4,19 @@ import importlib.util
 import json
 import os
 import shlex
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
-
-from rich.console import Console
 
 from distill import checks
 from distill.console import configs
 from distill.errors import DistillError
 from distill.files.store import write_atomically
+from distill.jobs.scheduler import Job, Scheduler, check_fit_options
 from distill.jobs.sweep_file import Point, Points, Sweep, read_sweep
 from distill.jobs.sweep_results import SweepRow, as_csv, as_png, print_results, rows_of
-from distill.runs.folder import RESUME_LAST, RUN_DIR_VARIABLE, alone_in, claim
-from distill.runs.process import POLL_SECONDS, CheckOptions, Forwarded, Run
-from distill.runs.side_by_side import RUN_LINE_SECONDS, Board
-from distill.runs.signals import Signals, Stopped
-from distill.runs.status import LINE_SECONDS_VARIABLE
+from distill.runs.folder import RUN_DIR_VARIABLE, alone_in, claim
 
 SWEEP_INDEX = "sweep.json"
 
@@ -31,9 +26,8 @@ def sweep(
     count: int | None = None,
     seed: int = 0,
     run_dir: str | None = None,
-    fit_options: Forwarded = (),
-    *,
-    check_options: CheckOptions,
+    jobs: int = 1,
+    fit_options: Sequence[str] = (),
 ) -> None:
     """Run a sweep's file of Weights & Biases here, without an account: one run of `fit` for each point.
 
@@ -46,16 +40,18 @@ def sweep(
         count: How many points at most, 1 or more; by default the file's `run_cap`, or the whole grid.
         seed: Of the points that are drawn, 0 or more.
         run_dir: Folder of the sweep; default `runs/sweep-<name>/<number>`.
+        jobs: How many runs at a time, each with its share of the threads; of a search 1.
         fit_options: What comes after `--fit.`, for all runs: `--fit.trainer.max_epochs 3`.
-        check_options: Checks the options of a run.
 
     Raises:
         ValueError: for a file that is no sweep, for a point that `fit` would refuse, and for a folder that is in use.
     """
     checks.at_least(0, seed=seed)
-    checks.at_least(1, count=1 if count is None else count)
+    checks.at_least(1, count=1 if count is None else count, jobs=jobs)
     what = read_sweep(Path(configs.find_config(file)))
     points = Points(what, count, seed)
+    if what.method == "bayes" and jobs > 1:
+        raise DistillError(f"jobs is {jobs}; with method bayes, whose points depend on those before, it must be 1")
     if "early_terminate" in what.content:
         print("early_terminate is left to W&B: here every run goes to its end")
     options = [*fit_options]
@@ -63,62 +59,35 @@ def sweep(
         print("wandb is not installed: runs log to their metrics.csv alone")
         options += ["--trainer.logger=null"]
     known = points.known()
-    wholes = [check_options(what.options_of(point, options)) for point in known]
+    wholes = [check_fit_options(what.options_of(point, options)) for point in known]
     begun = run_dir is not None and (Path(run_dir) / SWEEP_INDEX).is_file()
     folder = claim(f"sweep-{what.name}", run_dir, resuming=begun)
     os.environ.pop(RUN_DIR_VARIABLE)
     shared = [] if wholes[0]["data"]["init_args"].get("store") else ["--data.store", str(folder / "hours")]
     again = ["--run_dir", str(folder), "--seed", str(seed), *(["--count", str(count)] if count else [])]
+    again += ["--jobs", str(jobs)] if jobs > 1 else []
     again += [f"--fit.{option[2:]}" if option.startswith("--") else option for option in fit_options]
     command = f"python -m distill sweep {shlex.join([file, *again])}"
-    failed = {}
-    with alone_in(folder):
-        made_as = {"sweep": what.content, "seed": seed, "fit": list(fit_options)}
+    made_as = {"sweep": what.content, "seed": seed, "fit": list(fit_options)}
+
+    def each_job() -> Iterator[Job]:
+        for number, point in enumerate(points.each(lambda number: _scores_in(folder / str(number)))):
+            if number >= len(known):
+                check_fit_options(what.options_of(point, options))
+                write_atomically(folder / SWEEP_INDEX, _packed({**made_as, "points": points.made}))
+            differs = " ".join(f"{name}={point[name]}" for name in what.varied or point)
+            yield Job(str(number), tuple(what.options_of(point, [*options, *shared])), differs=differs)
+
+    # A search is one command's; the runs of all others may be divided among several.
+    with alone_in(folder) if what.method == "bayes" else nullcontext():
         points.resume(_begun(folder, made_as))
         print(f"run: {folder}", flush=True)
-        try:
-            with Signals():
-                for number, point in enumerate(points.each(lambda number: _scores_in(folder / str(number)))):
-                    if number >= len(known):
-                        check_options(what.options_of(point, options))
-                    write_atomically(folder / SWEEP_INDEX, _packed({**made_as, "points": points.made}))
-                    run = Run(str(number), folder, what.options_of(point, [*options, *shared]))
-                    differs = " ".join(f"{name}={point[name]}" for name in what.varied or point)
-                    reason = _run(run, f"run {number} of {points.total}: {differs}")
-                    if reason:
-                        failed[number] = reason
-        except Stopped as stop:
-            raise DistillError(f"interrupted; go on with: {command}", code=stop.code) from stop
+        environment = {"WANDB_MODE": os.environ.get("WANDB_MODE", "offline")}
+        how = f"go on with: {command}"
+        scheduler = Scheduler(folder, how, total=points.total, at_a_time=jobs, environment=environment)
+        scheduler.run(each_job())
         _report(what, points.made, folder)
-    for number, reason in failed.items():
-        print(f"run {number} failed: {reason}")
-    if failed:
-        raise DistillError(
-            f"failed: {len(failed)} of {points.total} runs, see {folder}/*.log; try again with: {command}", code=1
-        )
-
-
-def _run(run: Run, title: str) -> str:
-    """Let a point's run end, if it has not yet, and show what it says; give the reason where it failed."""
-    if _scores_in(run.folder) is not None:
-        print(f"{title}, finished before", flush=True)
-        return ""
-    begun = run.folder.is_dir()
-    if begun:
-        run.command += ["--ckpt_path", RESUME_LAST]
-    print(f"{title}{', goes on' if begun else ''}", flush=True)
-    try:
-        run.start({LINE_SECONDS_VARIABLE: RUN_LINE_SECONDS, "WANDB_MODE": os.environ.get("WANDB_MODE", "offline")})
-        with Board(Console(stderr=True, highlight=False), progress_only=True) as board:
-            over = False
-            while not over:
-                over = not run.running
-                board.show({f"run {run.name}:": run})
-                time.sleep(0 if over else POLL_SECONDS)
-    finally:
-        run.ask_to_stop()
-        run.stop()
-    return "" if not run.code and _scores_in(run.folder) is not None else run.reason
+    scheduler.check()
 
 
 def _report(what: Sweep, points: Sequence[Point], folder: Path) -> None:

@@ -13,8 +13,9 @@ import yaml
 
 from distill.cli import main
 from distill.files.checkpoint import BEFORE, LAST, read_checkpoint
-from distill.jobs import experiments, reproduce
-from distill.jobs.experiments import Plan, planned_cells
+from distill.jobs import experiments
+from distill.jobs.experiments import Plan, planned_jobs
+from distill.jobs.scheduler import CLAIMS, remember_options
 from distill.weights.load import shipped
 
 TINY = [
@@ -77,15 +78,15 @@ def test_a_tables_cells(monkeypatch):
     plan = Plan(5, "play", Path("runs"))
     games = dict.fromkeys(experiments.GAME_NAMES)
     monkeypatch.setattr(experiments, "shipped", lambda: games)
-    count = {table: len(planned_cells(table, plan, [0])[0]) for table in experiments.MAKERS}
+    count = {table: len(planned_jobs(table, plan, [0])[0]) for table in experiments.MAKERS}
     assert count == {"table1": 12, "tableB1": 50, "tableB2": 3, "table2": 1, "temperature": 16, "figure5": 2}
-    assert len(planned_cells("all", plan, [0])[0]) == sum(count.values()) - 4  # temperature 0.01 stands in table 1
-    assert len(planned_cells("figure5", plan, [0, 1, 2])[0]) == 4  # one teacher
+    assert len(planned_jobs("all", plan, [0])[0]) == sum(count.values()) - 4  # temperature 0.01 stands in table 1
+    assert len(planned_jobs("figure5", plan, [0, 1, 2])[0]) == 4  # one teacher
     few = plan._replace(games=("freeway", "pong"))
-    count = {table: len(planned_cells(table, few, [0])[0]) for table in experiments.MAKERS}
+    count = {table: len(planned_jobs(table, few, [0])[0]) for table in experiments.MAKERS}
     assert count == {"table1": 6, "tableB1": 10, "tableB2": 0, "table2": 1, "temperature": 8, "figure5": 0}
     del games["breakout"]
-    cells, missing = planned_cells("table1", plan, [0])
+    cells, missing = planned_jobs("table1", plan, [0])
     assert (len(cells), missing) == (9, ["breakout"])
 
 
@@ -148,19 +149,21 @@ def test_a_config_is_known_by_its_content(write_run, workdir, capsys):
     for folder, decay in (("one", "0.9"), ("two", "0.5")):
         (workdir / folder).mkdir()
         (workdir / folder / "mine.yaml").write_text(f"model: {{decay: {decay}}}\n")
-    cells, _ = planned_cells("table1", Plan(1, "play", workdir / "runs", ("pong",)), [0])
+    cells, _ = planned_jobs("table1", Plan(1, "play", workdir / "runs", ("pong",)), [0])
     for cell in cells:
         write_run(workdir / "runs" / cell.name, {"pong": (1.0, 2.0)}, hours=1)
-        reproduce._remember(cell, workdir / "runs", ["--config", "one/mine.yaml"])
+        options = (*cell.options, "--config", "one/mine.yaml")
+        (workdir / "runs" / CLAIMS).mkdir(exist_ok=True)
+        remember_options(cell._replace(options=options), workdir / "runs")
     command = ["table1", "--hours", "1", "--games", "[pong]", "--run_dir", "runs", "--fit.config"]
     assert set(listed(capsys, *command, "one/mine.yaml").values()) == {"has ended"}
     with pytest.raises(SystemExit):
         listed(capsys, *command, "two/mine.yaml")
     assert "was begun with other options, --config one_game.yaml" in capsys.readouterr().err
-    (workdir / "runs" / "runs.json").write_text("[1]")
+    (workdir / "runs" / CLAIMS / f"{cells[0].name}.json").write_text("{}")
     with pytest.raises(SystemExit):
         listed(capsys, *command, "one/mine.yaml")
-    assert "runs.json is damaged" in capsys.readouterr().err
+    assert f"{cells[0].name}.json is damaged" in capsys.readouterr().err
 
 
 def test_a_report_is_of_all_that_has_ended(write_run, workdir, capsys):
@@ -231,7 +234,7 @@ def test_interrupted_it_says_how_to_go_on(workdir):
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=90)
     assert process.returncode == 130
-    assert "the same command goes on from the last checkpoint" in said
+    assert "the same command goes on" in said
     assert not (folder / "scores.json").exists()
     assert "resume with" in folder.with_name(f"{folder.name}.log").read_text()
     last, before = (folder / "checkpoints" / name for name in (LAST, BEFORE))

@@ -8,6 +8,8 @@ import re
 import shlex
 import signal
 import struct
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -64,8 +66,8 @@ def test_a_sweep_is_interrupted_and_goes_on(workdir, monkeypatch, capsys):
         main(["sweep", *TEMPERATURES])
     assert stop.value.code == 130
     out, err = capsys.readouterr()
-    assert "run 1 of 2: model.temperature=0.1" in out
-    assert re.search(r"^run 0: \w+ +hour \d", err, re.MULTILINE)
+    assert "[2/2] 1 (model.temperature=0.1): " in err
+    assert re.search(r"^\[1/2\] 0 \(model.temperature=1.0\) \w+ +hour \d", err, re.MULTILINE)
     assert (sweep / "0" / "scores.json").is_file()
     assert not (sweep / "1" / "scores.json").exists()
     assert "resume with" in (sweep / "1.log").read_text()
@@ -74,9 +76,9 @@ def test_a_sweep_is_interrupted_and_goes_on(workdir, monkeypatch, capsys):
 
     command = err.splitlines()[-1].partition("go on with: python -m distill ")[2]
     main(shlex.split(command))
-    out = capsys.readouterr().out
-    assert "run 0 of 2: model.temperature=1.0, finished before" in out
-    assert "run 1 of 2: model.temperature=0.1, goes on" in out
+    out, err = capsys.readouterr()
+    assert "[1/2] 0 (model.temperature=1.0): has ended before" in err
+    assert "--ckpt_path last" in err
     assert (sweep / "0" / "scores.json").stat().st_mtime_ns == ended
     assert hours(sweep / "hours") == played
     for number, temperature in enumerate((1.0, 0.1)):
@@ -97,6 +99,23 @@ def test_a_sweep_is_interrupted_and_goes_on(workdir, monkeypatch, capsys):
             main(["sweep", *TEMPERATURES, *change])
         assert stop.value.code == 2
         assert "was begun with another" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_two_commands_divide_the_runs(workdir):
+    """Of two commands in one folder each run is done once, though the first is killed; the other ends it all."""
+    command = [sys.executable, "-m", "distill", "sweep", *TEMPERATURES]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as first:
+        next(line for line in first.stderr if " hour " in line)
+        with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as second:
+            assert "another process runs it" in second.stderr.readline()
+            first.kill()
+            out, err = second.communicate(timeout=200)
+    assert second.returncode == 0, err
+    assert "share above" in out
+    for number in range(2):
+        said = (workdir / "sweep" / f"{number}.log").read_text()
+        assert said.count("run: ") == 2, said  # once as it begins, once as it ends
 
 
 def file(folder: Path, parameters: dict, **content) -> str:
@@ -137,10 +156,9 @@ def test_a_run_that_fails_is_named(workdir, monkeypatch, capsys):
     with pytest.raises(SystemExit) as stop:
         main(["sweep", file(workdir, {"data.store": {"values": ["taken/hours"]}}), "--fit.config", "conf/debug.yaml"])
     assert stop.value.code == 1
-    out, err = capsys.readouterr()
-    assert "run 0 failed: " in out
-    assert "taken/hours" in out.partition("run 0 failed: ")[2]
-    assert "failed: 1 of 1 runs" in err
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("error: 1 of 1 runs failed; go on with: ")
+    assert "taken/hours" in last.partition(": 0 (")[2]
 
 
 def scored(mean: float, width: float = 1.0) -> dict:

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from distill.runs.side_by_side import THREADS_VARIABLE, threads_of
+from distill.jobs.board import THREADS_VARIABLE, threads_of
 
 
 @pytest.mark.parametrize(("cores", "runs", "threads"), [(16, 3, "5"), (2, 1, "2"), (2, 2, "1"), (2, 5, "1")])
