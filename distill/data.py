@@ -29,6 +29,7 @@ from distill.hours.experience import (
     sources_of,
     turns,
 )
+from distill.hours.hour import FORMAT, check_format
 from distill.hours.live_play import LivePlay
 from distill.hours.teacher_play import TeacherPlay, divide_cores
 from distill.module import PolicyModule
@@ -298,11 +299,13 @@ class ReplayDataModule(L.LightningDataModule):
 
     def state_dict(self) -> dict[str, Any]:
         """Keep what it takes to find again the hours that depend on what was learned."""
-        return {game: experience.source.state_dict() for game, experience in self.experiences.items()}
+        states = {game: experience.source.state_dict() for game, experience in self.experiences.items()}
+        return {"format": FORMAT, **states}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Load that state, where a run resumes."""
         for game, experience in self.experiences.items():
+            check_format("this checkpoint", state_dict.get("format"))
             experience.source.load_state_dict(state_dict[game])
 
     def train_dataloader(self) -> DataLoader[Learned]:

@@ -19,7 +19,7 @@ from distill.atari.environments import Atari, usable_cores
 from distill.engine import SessionPolicy, frozen_policy
 from distill.errors import DistillError
 from distill.randomness import generator
-from distill.rollout import GROUP_ENVS, Policy, Step, VectorEnv, play
+from distill.rollout import GROUP_ENVS, Policy, Step, VectorEnv, in_turn, play
 
 MAX_ENVS = 30
 """Environments that an evaluation from no-op starts steps together at most."""
@@ -248,7 +248,7 @@ def steps_of(policy: Policy, episodes: EvalConfig, games: VectorEnv) -> Iterator
             return None
         return generator(episodes.seed, "evaluation", episodes.game, numbers[place])
 
-    return play(policy, games, episode, lambda: episodes.epsilon)
+    return play(policy, games, in_turn(episode), lambda: episodes.epsilon)
 
 
 def score_episodes(

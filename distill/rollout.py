@@ -5,6 +5,7 @@ when it begins. So an episode depends on (policy, game, epsilon, its generator),
 on what was played before; and play that was broken off anywhere goes on from there (`PlayState`).
 """
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
@@ -15,7 +16,6 @@ from jaxtyping import Bool, Float32, Int32, Int64, Shaped, UInt8
 from distill import protocol
 from distill.atari.environments import MAX_SEED, Atari
 from distill.frames import compress
-from distill.numbering import Numbers
 from distill.randomness import generator
 from distill.replay import Steps
 from distill.schedule import Schedule
@@ -64,7 +64,7 @@ class Step(NamedTuple):
     """The episode began with this step."""
     lost_life: Bool[np.ndarray, " N"]
     episodes: Int64[np.ndarray, " N"]
-    """Their numbers; -1 where an environment idles."""
+    """Their numbers, of play counted in each environment from 0; -1 where an environment idles."""
     packed: Shaped[np.ndarray, " N"] | None = None
     """The newest frame of each observation, as `compress` gives it, where that was asked for."""
 
@@ -72,33 +72,28 @@ class Step(NamedTuple):
 class PlayState(NamedTuple):
     """Where play stands: what it takes to rebuild N environments and go on with the same bits."""
 
-    begun: int
-    """Episodes that have begun so far; the next one has this number."""
     numbers: Int64[np.ndarray, " N"]
-    """Of the episode that each environment is in."""
+    """Of the episode that each environment is in, counted from its first, 0."""
     actions: list[Int64[np.ndarray, " _"]]
     """Of that episode so far, for each environment."""
 
     @classmethod
     def fresh(cls, num_envs: int) -> "PlayState":
         """Return the beginning: the first episodes, no action taken."""
-        return cls(num_envs, np.arange(num_envs), [np.zeros(0, np.int64)] * num_envs)
+        return cls(np.zeros(num_envs, np.int64), [np.zeros(0, np.int64)] * num_envs)
+
+    def of_envs(self, envs: slice) -> "PlayState":
+        """Return the state of some environments."""
+        return PlayState(self.numbers[envs], self.actions[envs])
 
     def after(self, steps: Steps) -> "PlayState":
-        """Return the state after further steps; episodes are numbered in the order of time, then of environments."""
-        begins = np.vstack([steps.first[1:], steps.ended[-1:]])
-        count = begins.sum()
-        order = np.zeros(begins.shape, np.int64)
-        order[begins] = self.begun + np.arange(count)
-        numbers, actions = self.numbers.copy(), []
+        """Return the state after further steps."""
+        actions = []
         for env, taken in enumerate(self.actions):
-            starts = np.flatnonzero(begins[:, env])
-            if len(starts):
-                numbers[env] = order[starts[-1], env]
-                actions.append(steps.actions[starts[-1] + 1 :, env].copy())
-            else:
-                actions.append(np.concatenate([taken, steps.actions[:, env]]))
-        return PlayState(self.begun + int(count), numbers, actions)
+            ends = np.flatnonzero(steps.ended[:, env])
+            before = [] if len(ends) else [taken]
+            actions.append(np.concatenate([*before, steps.actions[ends[-1] + 1 if len(ends) else 0 :, env]]))
+        return PlayState(self.numbers + steps.ended.sum(axis=0), actions)
 
 
 ALWAYS = Schedule.of(1.0)
@@ -130,13 +125,28 @@ class PlayConfig:
         """Return the probability of a random action after a number of steps."""
         return self.epsilon.at(steps / self.hour_steps)
 
-    def episode(self, number: int) -> np.random.Generator:
-        """Make the generator of an episode; there is no last one."""
-        return generator(self.seed, "play", self.game, self.rank, number)
+    def episode(self, env: int, number: int) -> np.random.Generator:
+        """Make the generator of an environment's episode; there is no last one."""
+        return generator(self.seed, "play", self.game, self.rank, env, number)
 
-    def student_acts(self, number: int, hour: int) -> bool:
-        """Return whether the student acts in the part of an episode that lies in an hour."""
-        return bool(generator(self.seed, "actor", self.game, self.rank, number).random() >= self.beta.at(hour))
+    def episodes_from(self, numbers: Int64[np.ndarray, " N"], first_env: int = 0) -> "NextEpisode":
+        """Return the episodes of some environments, each its own, from those of these numbers on.
+
+        Args:
+            numbers: Of each environment's first.
+            first_env: The number of the first of these environments.
+        """
+        counts = [itertools.count(number) for number in numbers.tolist()]
+
+        def following(env: int) -> tuple[int, np.random.Generator]:
+            number = next(counts[env])
+            return number, self.episode(first_env + env, number)
+
+        return following
+
+    def student_acts(self, env: int, number: int, hour: int) -> bool:
+        """Return whether the student acts in the part of an environment's episode that lies in an hour."""
+        return bool(generator(self.seed, "actor", self.game, self.rank, env, number).random() >= self.beta.at(hour))
 
 
 Actors = Callable[
@@ -144,8 +154,24 @@ Actors = Callable[
 ]
 """Observations, the policy's values and the episodes' numbers to the values that are acted on."""
 
-EpisodeGenerators = Callable[[int], np.random.Generator | None]
-"""The generator of the episode of a number; None where there is no such episode."""
+NextEpisode = Callable[[int], tuple[int, np.random.Generator] | None]
+"""An environment that is free to the number and the generator of its next episode; None where there is none."""
+
+
+def in_turn(generator_of: Callable[[int], np.random.Generator | None]) -> NextEpisode:
+    """Number episodes in the order in which they begin, whatever environments they are in.
+
+    Args:
+        generator_of: The generator of the episode of a number; None where there is no such episode.
+    """
+    counts = itertools.count()
+
+    def following(env: int) -> tuple[int, np.random.Generator] | None:
+        number = next(counts)
+        rng = generator_of(number)
+        return None if rng is None else (number, rng)
+
+    return following
 
 
 def environment_seed(episode: np.random.Generator) -> int:
@@ -156,28 +182,23 @@ def environment_seed(episode: np.random.Generator) -> int:
 def play(
     policy: Policy,
     games: VectorEnv,
-    episodes: EpisodeGenerators,
+    episodes: NextEpisode,
     epsilon: Callable[[], float],
-    position: PlayState | None = None,
+    taken: Sequence[Int64[np.ndarray, " _"]] | None = None,
     actors: Actors | None = None,
     *,
     packs: bool = False,
-    numbers: Numbers | None = None,
-    group: int = 0,
 ) -> Iterator[Step]:
     """Play epsilon-greedily for as long as there are episodes.
 
     Args:
         policy: Asked once a step for all environments.
         games: The environments; whatever they were doing, they begin anew.
-        episodes: Where an episode's random numbers come from; the next one in the order of their numbers goes to the
-            next environment that is free.
+        episodes: Asked for each environment's next episode.
         epsilon: Asked once a step: the probability of a uniformly random action.
-        position: Where to go on; None begins with episode 0.
+        taken: The actions of each environment's first episode with which to go on; None means none.
         actors: Who acts; None means the policy.
         packs: Whether to compress the frames, for `collect`, while the environments step.
-        numbers: Of the episodes, where other environments play them too; with the same number begun as in `position`.
-        group: Which these environments are there.
 
     Yields:
         Steps, until every episode has ended; an environment for which none is left idles.
@@ -188,19 +209,19 @@ def play(
     random_actions = np.zeros((num_envs, length), np.int64)
     episode = np.full(num_envs, -1)
 
-    def begin(env: int, number: int) -> int:
-        rng = episodes(number)
-        episode[env] = -1 if rng is None else number
-        if rng is None:
+    def begin(env: int) -> int:
+        following = episodes(env)
+        if following is None:
+            episode[env] = -1
             return 0
+        episode[env], rng = following
         seed = environment_seed(rng)
         explore[env] = rng.random(length, np.float32)
         random_actions[env] = rng.integers(games.num_actions, size=length)
         return seed
 
-    begun, present, taken = PlayState.fresh(num_envs) if position is None else position
-    numbers = numbers or Numbers(begun)
-    seeds = np.array([begin(env, number) for env, number in enumerate(present.tolist())])
+    seeds = np.array([begin(env) for env in range(num_envs)])
+    taken = PlayState.fresh(num_envs).actions if taken is None else taken
     age = np.array([len(actions) for actions in taken])
     observations, lives = games.rebuild(seeds, taken)
     while (episode >= 0).any():
@@ -214,7 +235,6 @@ def play(
         packed = compress(observations[:, -1]) if packs else None
         following, rewards, ended, new_lives = games.recv()
         over = np.flatnonzero(ended & playing)
-        numbers.took_step(group, len(over))
         yield Step(
             observations,
             values,
@@ -229,8 +249,7 @@ def play(
         age += 1
         observations, lives = following, new_lives
         if len(over):
-            first = numbers.after_step(group)
-            seeds = np.array([begin(env, first + place) for place, env in enumerate(over.tolist())])
+            seeds = np.array([begin(env) for env in over.tolist()])
             age[over] = 0
             going_on = episode[over] >= 0
             if going_on.any():

@@ -37,7 +37,7 @@ class MadeAs(NamedTuple):
             stack_num=protocol.STACKED_FRAMES,
             frameskip=protocol.FRAMES_PER_STEP,
             maxpool=True,
-            noop_max=protocol.NOOP_MAX,
+            noop_max=protocol.NOOP_MAX + 1,  # it draws up to one less
             img_height=protocol.FRAME_SIZE,
             img_width=protocol.FRAME_SIZE,
             full_action_space=False,

@@ -12,7 +12,6 @@ from concurrent.futures import CancelledError, ThreadPoolExecutor, wait
 import numpy as np
 import torch
 
-from distill.numbering import Numbers
 from distill.replay import Steps
 from distill.rollout import Actors, PlayConfig, PlayState, Policy, collect, play
 
@@ -41,37 +40,27 @@ class Groups:
         self._taken = [0] * count
         self._telling = threading.Lock()
 
-    def begin(self, policy: Policy, actors: Actors | None, position: PlayState, played_steps: int) -> None:
+    def begin(self, policy: Policy, actors_of: Callable[[int], Actors | None], position: PlayState, steps: int) -> None:
         """Begin anew, from any position.
 
         Args:
             policy: Asked by all groups, at the same time.
-            actors: Who acts; see `play`.
+            actors_of: Who acts in the environments from this one on; see `play`.
             position: Of all environments.
-            played_steps: Over all environments, before it.
+            steps: That were played over all environments before it.
         """
-        rules, (begun, present, actions) = self._rules, position
-        self._numbers = Numbers(begun, len(self._games))
-        self._taken = [played_steps // rules.num_envs] * len(self._games)
+        rules = self._rules
+        self._taken = [steps // rules.num_envs] * len(self._games)
 
         def epsilon_of(group: int) -> Callable[[], float]:
             return lambda: rules.epsilon_after(self._taken[group] * rules.num_envs)
 
         self._playing = []
         for group, (games, envs) in enumerate(zip(self._games, self._envs, strict=True)):
-            at = PlayState(begun, present[envs], actions[envs])
-            playing = play(
-                policy,
-                games,
-                rules.episode,
-                epsilon_of(group),
-                at,
-                actors,
-                packs=True,
-                numbers=self._numbers,
-                group=group,
-            )
-            self._playing.append(playing)
+            at = position.of_envs(envs)
+            episodes = rules.episodes_from(at.numbers, envs.start)
+            actors = actors_of(envs.start)
+            self._playing.append(play(policy, games, episodes, epsilon_of(group), at.actions, actors, packs=True))
 
     def collect(self, length: int, on_step: Callable[[int], None] = lambda done: None) -> Steps:
         """Take so many steps of play in each environment.
@@ -82,7 +71,7 @@ class Groups:
                 done over all environments.
         """
         steps, self._began = Steps.empty(length, self._rules.num_envs, self._games[0].num_actions), self._taken[0]
-        self._told = self._began
+        self._told, self._given_up = self._began, False
         if self._pool is None:
             self._collect(0, steps, on_step)
             return steps
@@ -98,6 +87,8 @@ class Groups:
 
     def _collect(self, group: int, steps: Steps, on_step: Callable[[int], None]) -> None:
         def count(done: int) -> None:
+            if self._given_up:
+                raise CancelledError
             self._taken[group] += 1
             with self._telling:
                 if (all_have := min(self._taken)) > self._told:
@@ -107,7 +98,7 @@ class Groups:
         try:
             collect(self._playing[group], len(steps), self._games[group], count, into=steps.of_envs(self._envs[group]))
         except BaseException:
-            self._numbers.give_up()
+            self._given_up = True
             raise
 
     def close(self) -> None:

@@ -9,6 +9,8 @@ from distill.files.packing import pack, unpack
 from distill.replay import Steps
 from distill.rollout import PlayState
 
+FORMAT = 2
+"""Of hour files; raised by whoever changes what is in them or what play draws."""
 PLAIN = ("labels", "rewards", "ended", "first", "lost_life")
 """Fields of `Steps` that are kept as they are."""
 
@@ -38,12 +40,11 @@ class Hour(NamedTuple):
             "actions": steps.actions.astype(np.uint8),
             "frames": np.frombuffer(b"".join(frames), np.uint8),
             "frame_sizes": np.array([len(frame) for frame in frames], np.uint16).reshape(steps.frames.shape),
-            "begun_episodes": np.array([position.begun]),
             "open_episodes": position.numbers,
             "open_actions": np.concatenate(position.actions).astype(np.uint8),
             "open_lengths": np.array([len(actions) for actions in position.actions]),
         }
-        return pack(arrays, header)
+        return pack(arrays, {**header, "format": FORMAT})
 
     @classmethod
     def from_bytes(cls, content: bytes) -> "Hour":
@@ -52,7 +53,8 @@ class Hour(NamedTuple):
         Raises:
             ValueError: for what it did not give.
         """
-        arrays, _ = unpack(content)
+        arrays, header = unpack(content)
+        check_format("this file", header.get("format"))
         _check_arrays(arrays)
         shape = arrays["frame_sizes"].shape
         ends = np.cumsum(arrays["frame_sizes"].ravel(), dtype=np.int64).tolist()
@@ -65,14 +67,31 @@ class Hour(NamedTuple):
             **{name: arrays[name] for name in PLAIN},
         )
         taken = np.split(arrays["open_actions"].astype(np.int64), np.cumsum(arrays["open_lengths"])[:-1])
-        return cls(steps, PlayState(int(arrays["begun_episodes"][0]), arrays["open_episodes"], taken))
+        return cls(steps, PlayState(arrays["open_episodes"], taken))
+
+
+def check_format(what: str, found: Any) -> None:
+    """Refuse play of another format.
+
+    Args:
+        what: That holds it, for the message.
+        found: Its format.
+
+    Raises:
+        ValueError: where that is not `FORMAT`.
+    """
+    if found != FORMAT:
+        raise DistillError(
+            f"{what} holds play of format {found or 1}; this version plays by format {FORMAT}, in which an episode "
+            "begins with 0 to 30 no-ops and each environment counts its own episodes: begin a new run"
+        )
 
 
 def _check_arrays(arrays: dict[str, np.ndarray]) -> None:
     """Refuse arrays that do not belong together."""
     kinds = {"labels": "f4", "rewards": "i4", "ended": "?", "first": "?", "lost_life": "?", "actions": "u1"}
     kinds |= {"frames": "u1", "frame_sizes": "u2"}
-    kinds |= {"begun_episodes": "i8", "open_episodes": "i8", "open_actions": "u1", "open_lengths": "i8"}
+    kinds |= {"open_episodes": "i8", "open_actions": "u1", "open_lengths": "i8"}
     wrong = [name for name, kind in kinds.items() if name not in arrays or arrays[name].dtype != np.dtype(kind)]
     if wrong:
         raise DistillError(f"its {', '.join(wrong)} are missing, or of another type")
@@ -82,7 +101,6 @@ def _check_arrays(arrays: dict[str, np.ndarray]) -> None:
         and all(arrays[name].shape == shape for name in ("actions", *PLAIN) if name != "labels")
         and arrays["labels"].shape[:-1] == shape
         and arrays["frames"].shape == (arrays["frame_sizes"].sum(dtype=np.int64),)
-        and arrays["begun_episodes"].shape == (1,)
         and arrays["open_episodes"].shape == lengths.shape == shape[1:]
         and (lengths >= 0).all()
         and arrays["open_actions"].shape == (lengths.sum(),)

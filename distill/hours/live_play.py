@@ -94,7 +94,8 @@ class LivePlay:
         self._games = rules.games(self._num_threads)
         self._stepping = self._end * rules.num_envs
         epsilon = lambda: rules.epsilon_after(self._stepping)  # noqa: E731
-        self._playing = play(self._policy, self._games, rules.episode, epsilon, self._position, packs=True)
+        episodes = rules.episodes_from(self._position.numbers)
+        self._playing = play(self._policy, self._games, episodes, epsilon, self._position.actions, packs=True)
         self._remembered = None if self._again is None else self._again[: self.hour_begin - self._begin]
 
     @property

@@ -24,16 +24,14 @@ from distill.atari.cartridge import rom_md5
 from distill.engine import device_of, engine_of, frozen_policy
 from distill.files.store import Store
 from distill.hours.groups import Groups
-from distill.hours.hour import Gone, Hour
+from distill.hours.hour import FORMAT, Gone, Hour
 from distill.hours.source import Piece
 from distill.networks import DQN
 from distill.replay import Steps
-from distill.rollout import GROUP_ENVS, Actors, PlayConfig, PlayState, Policy, environment_seed
+from distill.rollout import GROUP_ENVS, PlayConfig, PlayState, Policy, environment_seed
 from distill.weights.callables import CallableNetwork
 from distill.weights.digests import digest, digest_of
 
-FORMAT = 1
-"""Of hour files; raised by whoever changes what is in them or what play draws."""
 WAIT_SECONDS = 0.2
 ENOUGH_CORES = 4
 """With so many, learning leaves half of them to play."""
@@ -266,8 +264,8 @@ class TeacherPlay:
         self._groups = self._groups or Groups(rules, self._num_groups, self._num_threads, self._begin)
         before = hour * rules.hour_steps
         if self._groups_at != hour:
-            policy, actors = lambda seen: self._policy(seen), lambda *seen: self._actors(*seen)
-            self._groups.begin(policy, actors, position, before)
+            policy, actors_of = lambda seen: self._policy(seen), lambda first: lambda *seen: self._actors(first, *seen)
+            self._groups.begin(policy, actors_of, position, before)
 
         def count(done: int) -> None:
             self._played_steps = before + done
@@ -280,7 +278,7 @@ class TeacherPlay:
         self._groups_at = hour + 1
         self.played_hours += 1
         position = position.after(steps)
-        seeds = [environment_seed(rules.episode(number)) for number in position.numbers.tolist()]
+        seeds = [environment_seed(rules.episode(*of)) for of in enumerate(position.numbers.tolist())]
         return Hour(steps, position).to_bytes({**self._header(hour), "hour": hour, "open_seeds": seeds})
 
     def _frozen(self, network: DQN | CallableNetwork) -> Policy:
@@ -290,13 +288,14 @@ class TeacherPlay:
         if self._closing.is_set():
             raise CancelledError
 
-    def _actors_in(self, hour: int) -> Actors:
+    def _actors_in(self, hour: int) -> Callable[[int, np.ndarray, np.ndarray, np.ndarray], np.ndarray]:
+        """Return who acts in environments from a first on; see `distill.rollout.Actors`."""
         if self._student is None:
-            return lambda observations, values, episodes: values
+            return lambda first_env, observations, values, episodes: values
         student, student_acts = self._frozen(self._student), functools.cache(self.rules.student_acts)
 
-        def actors(observations: np.ndarray, values: np.ndarray, episodes: np.ndarray) -> np.ndarray:
-            its = np.array([student_acts(number, hour) for number in episodes.tolist()])
+        def actors(first_env: int, observations: np.ndarray, values: np.ndarray, episodes: np.ndarray) -> np.ndarray:
+            its = np.array([student_acts(env, number, hour) for env, number in enumerate(episodes.tolist(), first_env)])
             if its.any():
                 values = values.copy()
                 values[its] = student(observations[its])

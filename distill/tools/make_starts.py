@@ -11,7 +11,7 @@ from distill.atari.starts import COUNT, Episode, sample_starts
 from distill.engine import frozen_policy
 from distill.errors import DistillError
 from distill.randomness import generator
-from distill.rollout import play
+from distill.rollout import in_turn, play
 from distill.tools.play_log import pictures, read, verify
 from distill.weights.load import find_weights, load_network
 
@@ -104,7 +104,7 @@ def draw_starts(
     games = Atari(game, episodes, max_frames=max_frames)
     random = lambda number: generator(seed, "start", game, number) if number < episodes else None  # noqa: E731
     logs: list[list[int]] = []
-    for step in play(frozen_policy(network), games, random, lambda: epsilon):
+    for step in play(frozen_policy(network), games, in_turn(random), lambda: epsilon):
         logs = logs or [games.lead_in(number).tolist() for number in range(episodes)]
         for number, action in zip(step.episodes.tolist(), step.actions.tolist(), strict=True):
             if number >= 0:

@@ -13,12 +13,12 @@ from same import same_steps
 from distill.atari.environments import Atari
 from distill.randomness import generator
 from distill.replay import Memory, Steps
-from distill.rollout import EpisodeGenerators, PlayConfig, PlayState, Policy, Step, collect, play
+from distill.rollout import NextEpisode, PlayConfig, PlayState, Policy, Step, collect, in_turn, play
 from distill.schedule import Schedule
 
 
-def episodes(count: float = math.inf, seed: int = 0) -> EpisodeGenerators:
-    return lambda number: generator(seed, "test", number) if number < count else None
+def episodes(count: float = math.inf, seed: int = 0) -> NextEpisode:
+    return in_turn(lambda number: generator(seed, "test", number) if number < count else None)
 
 
 def fixed(probability: float) -> Callable[[], float]:
@@ -170,18 +170,20 @@ def test_play_goes_on_where_it_was_broken_off(game):
     pieces = [17, 1, 30, 2, 25]
     games = Atari(game, 3, max_frames=120)
     policy = pixel_counter(games.num_actions)
-    whole = play(policy, games, episodes(), fixed(0.5), packs=True)
-    position, rebuilt = PlayState.fresh(3), Atari(game, 3, max_frames=120)
+    rules = PlayConfig(game, 0, 0, 3, 300, Schedule.of(0.5), 120)
+    position, rebuilt = PlayState.fresh(3), rules.games(2)
+    whole = play(policy, games, rules.episodes_from(position.numbers), fixed(0.5), packs=True)
     for length in pieces:
-        broken = play(policy, rebuilt, episodes(), fixed(0.5), position, packs=True)
+        episodes_left = rules.episodes_from(position.numbers)
+        broken = play(policy, rebuilt, episodes_left, fixed(0.5), position.actions, packs=True)
         steps = collect(broken, length, rebuilt)
         assert same_steps(steps, collect(whole, length, games))
         position = position.after(steps)
-    assert position.begun > 6
+    assert position.numbers.sum() > 3
 
 
 def test_where_play_stands():
-    """Episodes are numbered by time, then by environment; an open one has the actions since its start."""
+    """Each environment counts its episodes; an open one has the actions since its start."""
     first, ended = np.zeros((2, 4, 3), bool)
     first[0], first[2, 1], first[2, 2], first[3, 1] = True, True, True, True
     ended[1, 1], ended[1, 2], ended[2, 1], ended[3, 2] = True, True, True, True
@@ -189,13 +191,11 @@ def test_where_play_stands():
     steps.first[:], steps.ended[:] = first, ended
     steps.actions[:] = np.arange(12).reshape(4, 3)
     position = PlayState.fresh(3).after(steps)
-    assert position.begun == 7  # 0 1 2, then 3 and 4 at time 2, 5 at time 3, 6 is about to begin
-    assert position.numbers.tolist() == [0, 5, 6]
+    assert position.numbers.tolist() == [0, 2, 2]  # of the last, the second is about to begin
     assert [actions.tolist() for actions in position.actions] == [[0, 3, 6, 9], [10], []]
     steps.first[0], steps.first[0, 2] = False, True
     position = position.after(steps)
-    assert position.begun == 11
-    assert position.numbers.tolist() == [0, 9, 10]
+    assert position.numbers.tolist() == [0, 4, 4]
     assert [actions.tolist() for actions in position.actions] == [[0, 3, 6, 9, 0, 3, 6, 9], [10], []]
 
 
@@ -212,9 +212,9 @@ def test_lost_lives():
 
 
 def test_each_process_plays_for_itself():
-    """Episodes, and who acts in them, depend on the process's rank."""
+    """Episodes, and who acts in them, depend on the process's rank, and on the environment."""
     rules = PlayConfig("breakout", 0, 0, 4, 400, Schedule.of(0.3), 2000, Schedule.of(0.5))
     other = replace(rules, rank=1)
-    assert rules.episode(0).random() != other.episode(0).random()
-    acts = [[one.student_acts(number, 0) for number in range(64)] for one in (rules, other)]
-    assert acts[0] != acts[1]
+    assert len({one.episode(env, 0).random() for one in (rules, other) for env in range(4)}) == 8
+    acts = [[one.student_acts(env, number, 0) for number in range(64)] for one in (rules, other) for env in range(2)]
+    assert len(set(map(tuple, acts))) == 4

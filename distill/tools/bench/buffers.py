@@ -17,7 +17,7 @@ from distill.atari.environments import Atari
 from distill.engine import frozen_policy
 from distill.randomness import generator
 from distill.replay import Memory, Steps
-from distill.rollout import Step, collect, play
+from distill.rollout import Step, collect, in_turn, play
 from distill.tools.bench.turns import Budget, Rate, Turn, take_turns
 from distill.weights.load import load_teacher
 
@@ -122,7 +122,7 @@ def play_into(buffer: "CompressedBuffer", game: str, length: int) -> Steps:
 
     with closing(Atari(game, BUFFER_ENVS)) as games:
         episodes = lambda number: generator(0, "bench", game, number)  # noqa: E731
-        playing = play(frozen_policy(network), games, episodes, lambda: protocol.EPSILON, packs=True)
+        playing = play(frozen_policy(network), games, in_turn(episodes), lambda: protocol.EPSILON, packs=True)
         filling = tee()
         steps = collect(filling, length, games)
         next(filling)  # the step that follows the last one

@@ -203,3 +203,10 @@ def test_sticky(sticky, obeys):
         frames = [games.step(step)[0].copy() for step in random_actions(games, 60, seed)]
         seen.append(np.stack(frames))
     assert (seen[0] != seen[1]).any() == obeys
+
+
+def test_an_episode_begins_with_0_to_30_noops():
+    """Both ends come up; the emulator's own range leaves out the upper one."""
+    games = Atari("pong", 4)
+    games.restart(np.array([9, 45, 48, 56]))
+    assert [len(games.lead_in(env)) for env in range(4)] == [0, 30, 0, 30]

@@ -29,7 +29,7 @@ def hours(count: int, policy=counting, begin_at: int = 0) -> list[Steps]:
         position, found = PlayState.fresh(5), []
         for hour in range(3):
             if hour in (0, begin_at):
-                groups.begin(policy, None, position, hour * RULES.hour_steps)
+                groups.begin(policy, lambda first_env: None, position, hour * RULES.hour_steps)
             told: list[int] = []
             found.append(groups.collect(40, told.append))
             position = position.after(found[-1])
@@ -52,7 +52,7 @@ def test_groups_play_what_all_play_in_step(together, count):
 
 
 def test_a_slow_group_changes_nothing(together):
-    """A group that is behind keeps the others from numbers that it may still take, and from nothing else."""
+    """A group that is behind plays what it would have played."""
     asked = {}
 
     def slow(observations: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ import torch
 from same import same_weights
 
 from distill.data import ReplayDataModule
-from distill.files.checkpoint import LAST
+from distill.files.checkpoint import LAST, read_checkpoint, write_checkpoint
 from distill.hours.hour import Gone
 from distill.runs.checkpoints import Checkpoints, SealedFiles
 from distill.runs.signals import Signals
@@ -81,6 +81,17 @@ def test_without_its_memory_it_does_not_go_on(learn, tmp_path):
     lost.unlink()
     with pytest.raises(Gone, match=f"{lost} is missing"):
         learn("run", 3, ckpt_path=last(tmp_path / "run"))
+
+
+def test_a_checkpoint_of_other_play_does_not_go_on(learn, tmp_path):
+    """One that an earlier version wrote is refused, and what it remembers is not taken for play of today."""
+    learn("run", 1)
+    path = last(tmp_path / "run")
+    content = read_checkpoint(path)
+    del content["ReplayDataModule"]["format"]
+    write_checkpoint(path, content)
+    with pytest.raises(ValueError, match="this checkpoint holds play of format 1; this version plays by format 2"):
+        learn("run", 2, ckpt_path=path)
 
 
 def test_other_environments_do_not_go_on(learn, tmp_path):

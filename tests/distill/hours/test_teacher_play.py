@@ -85,6 +85,14 @@ def four(tmp_path_factory) -> Played:
     return play_hours(tmp_path_factory.mktemp("four"), 4)
 
 
+def test_play_of_another_format_is_refused(four, monkeypatch):
+    """A file of an earlier version says so, and what is to be done."""
+    content = Hour(four.hours[0], PlayState.fresh(2)).to_bytes({"game": "breakout"})
+    monkeypatch.setattr("distill.hours.hour.FORMAT", 3)
+    with pytest.raises(ValueError, match="holds play of format 2; this version plays by format 3, .*: begin a new run"):
+        Hour.from_bytes(content)
+
+
 @pytest.fixture(scope="module")
 def mixed(tmp_path_factory) -> Played:
     """Two hours by `MIXED`, where a student acts."""
@@ -92,13 +100,8 @@ def mixed(tmp_path_factory) -> Played:
 
 
 def episodes_of(steps: Steps) -> np.ndarray:
-    """Number the episodes of play that began with these steps, as `play` does."""
-    numbers, begun, now = np.zeros(steps.actions.shape, int), 2, np.arange(2)
-    for row, ended in enumerate(steps.ended):
-        numbers[row] = now
-        now[ended] = begun + np.arange(ended.sum())
-        begun += ended.sum()
-    return numbers
+    """Number each environment's episodes of play that began with these steps."""
+    return np.cumsum(steps.ended, axis=0) - steps.ended
 
 
 def files(folder) -> dict[str, bytes]:
@@ -112,7 +115,6 @@ def test_an_hour_file_gives_back_every_bit(four):
     again = Hour.from_bytes(Hour(steps, position).to_bytes({"game": "breakout"}))
     assert same_steps(again.steps, steps)
     assert all(getattr(again.steps, field.name).dtype == getattr(steps, field.name).dtype for field in fields(Steps))
-    assert again.position.begun == position.begun
     assert again.position.numbers.tolist() == position.numbers.tolist()
     assert [actions.tolist() for actions in again.position.actions] == [
         actions.tolist() for actions in position.actions
@@ -221,7 +223,8 @@ def test_where_the_student_acts_the_teacher_still_labels(mixed):
     """With beta 0.5 whoever an episode was drawn for acts in all of it; every label is the teacher's."""
     steps = mixed.hours[0]
     numbers = episodes_of(steps)
-    by_student = np.array([MIXED.student_acts(int(number), 0) for number in numbers.flat]).reshape(numbers.shape)
+    acts = [MIXED.student_acts(env, int(number), 0) for (_, env), number in np.ndenumerate(numbers)]
+    by_student = np.array(acts).reshape(numbers.shape)
     assert 0 < by_student.mean() < 1
     memory = Memory(len(steps.actions), 2, 4, "breakout")
     memory.extend(steps)
@@ -236,7 +239,7 @@ def test_where_the_student_acts_the_teacher_still_labels(mixed):
 def test_who_acts_is_drawn_by_beta():
     """Of 1,000 episodes about beta of them are the teacher's (5 standard errors); at 1 all, and by the schedule."""
     rules = replace(RULES, beta=Schedule.of([(0, 1.0), (2, 0.25)]))
-    shares = [1 - np.mean([rules.student_acts(number, hour) for number in range(1000)]) for hour in range(3)]
+    shares = [1 - np.mean([rules.student_acts(0, number, hour) for number in range(1000)]) for hour in range(3)]
     assert shares[0] == 1
     assert shares[1] == pytest.approx(0.625, abs=5 * 0.0153)
     assert shares[2] == pytest.approx(0.25, abs=5 * 0.0137)
