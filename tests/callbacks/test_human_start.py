@@ -52,12 +52,12 @@ def metrics(folder) -> list[dict[str, str]]:
 def test_it_scores_and_changes_nothing(starts, run, workdir):
     """The student's weights are bit-equal with and without it; score and share of the teacher's score are logged."""
     callback = ["--trainer.callbacks+=callbacks.human_start.HumanStartEvaluation"]
-    options = [f"--trainer.callbacks.starts={starts}", "--trainer.callbacks.max_frames=700"]
+    options = [f"--trainer.callbacks.starts={starts}", "--trainer.callbacks.max_frames=1500"]
     plain, watched = run("plain"), run("watched", *callback, *options)
     assert all(torch.equal(plain[name], watched[name]) for name in plain)
     rows = [row for row in metrics(workdir / "watched") if row["val/human_start_score"]]
     assert [row["step"] for row in rows] == ["16", "32"]  # updates
-    rules = EvalConfig("pong", tuple(range(3)), 0, max_frames=700, starts=Starts.load(starts))
+    rules = EvalConfig("pong", tuple(range(3)), 0, max_frames=1500, starts=Starts.load(starts))
     student, _ = load_network("watched/student.safetensors")
     teacher, _ = load_network("pong")
     score, best = (score_episodes(frozen_policy(network), rules).mean() for network in (student, teacher))
@@ -70,7 +70,7 @@ def test_it_scores_and_changes_nothing(starts, run, workdir):
 def test_it_waits_for_its_hours(starts, run, workdir):
     """It scores every so many hours, and after the last."""
     more = ["--trainer.max_epochs=3", "--trainer.callbacks+=callbacks.human_start.HumanStartEvaluation"]
-    more += [f"--trainer.callbacks.starts={starts}", "--trainer.callbacks.max_frames=700"]
+    more += [f"--trainer.callbacks.starts={starts}", "--trainer.callbacks.max_frames=900"]
     run("run", *more, "--trainer.callbacks.every_hours=2")
     assert [row["step"] for row in metrics(workdir / "run") if row["val/human_start_score"]] == ["32", "48"]
 
@@ -83,14 +83,14 @@ def test_whatever_ends_the_run_the_last_hour_is_scored(starts, run, workdir):
     ]
     ending += ["--trainer.callbacks.stopping_threshold=1e9", "--trainer.callbacks.check_on_train_epoch_end=true"]
     more = ["--trainer.callbacks+=callbacks.human_start.HumanStartEvaluation", "--trainer.callbacks.every_hours=2"]
-    more += [f"--trainer.callbacks.starts={starts}", "--trainer.callbacks.max_frames=700"]
+    more += [f"--trainer.callbacks.starts={starts}", "--trainer.callbacks.max_frames=900"]
     run("run", "--trainer.max_epochs=3", *ending, *more)
     assert [row["step"] for row in metrics(workdir / "run") if row["val/human_start_score"]] == ["16"]
 
 
 def test_each_teacher_is_scored_once(starts, make_teacher):
     """The share is of the teacher that labels now, which is scored when it is first met."""
-    callback = HumanStartEvaluation(starts, max_frames=700)
+    callback = HumanStartEvaluation(starts, max_frames=900)
     first, second = (load_network(make_teacher("pong", seed=seed))[0] for seed in (0, 1))
     scored, logged = [], []
     callback.score = lambda network, trainer, device: scored.append(network) or float(len(scored))
@@ -139,7 +139,7 @@ def test_starts_of_another_game_are_refused(starts, workdir, capsys):
 def test_a_teacher_that_learns_is_scored_too(starts, workdir):
     """Without a teacher of its own, a module has a score and no share."""
     args = ["--trainer.callbacks+=callbacks.human_start.HumanStartEvaluation"]
-    args += [f"--trainer.callbacks.starts={starts}", "--trainer.callbacks.max_frames=700"]
+    args += [f"--trainer.callbacks.starts={starts}", "--trainer.callbacks.max_frames=900"]
     config = ["--config", "conf/teacher_fast.yaml", "--config", "conf/debug.yaml", "--run_dir", "run"]
     main(["fit", *config, *args, "--data.eval_episodes=1", "--trainer.max_epochs=1"])
     (row,) = (row for row in metrics(workdir / "run") if row["val/human_start_score"])

@@ -35,9 +35,9 @@ def test_it_is_read_as_it_was_written(path):
         assert content["loops"] == CONTENT["loops"]
 
 
-def test_each_flipped_bit_and_each_cut_is_noticed(path):
-    """Of 1,000 damaged files none is read, while `torch.load` takes most of them."""
-    whole = path.read_bytes()
+def test_each_flipped_bit_and_each_cut_is_noticed_or_harmless(path):
+    """Of 1,000 damaged files none is read as anything else than what was written, while `torch.load` does so."""
+    whole, noticed = path.read_bytes(), 0
     draw = random.Random(0)
     for number in range(1000):
         damaged = bytearray(whole)
@@ -46,14 +46,18 @@ def test_each_flipped_bit_and_each_cut_is_noticed(path):
         else:
             del damaged[draw.randrange(len(whole)) :]
         path.write_bytes(damaged)
-        with pytest.raises(ValueError, match=f"{path} is no checkpoint of this project"):
-            read_checkpoint(path)
+        try:
+            found = read_checkpoint(path)
+        except ValueError:
+            noticed += 1
+        else:
+            assert torch.equal(found.pop("state_dict")["weight"], CONTENT["state_dict"]["weight"])
+            assert found == {name: value for name, value in CONTENT.items() if name != "state_dict"}
+    assert noticed > 600  # the rest is padding, of which so small an archive is full
 
 
-def test_a_checkpoint_of_the_trainer_alone_is_read_if_its_own_checksums_are_right(path):
-    """Without our checksum, what an archive says of its parts is looked at."""
-    torch.save(CONTENT, path)
-    assert read_checkpoint(path)["epoch"] == 3
+def test_a_changed_weight_is_named(path):
+    """What an archive says of its parts is looked at."""
     content = bytearray(path.read_bytes())
     content[content.index(torch.arange(6.0).numpy().tobytes())] ^= 1
     path.write_bytes(content)
@@ -69,11 +73,6 @@ def test_a_pickle_that_would_run_code_is_refused_unread(path, zipped):
     with pytest.raises(ValueError, match="is no checkpoint of this project"):
         read_checkpoint(path)
     assert not made.exists()
-    if zipped:  # sealed with our checksum, too
-        write_checkpoint(path, {"state_dict": Bomb(made)})
-        with pytest.raises(ValueError, match="is no checkpoint of this project"):
-            read_checkpoint(path)
-        assert not made.exists()
 
 
 def test_what_is_no_checkpoint_is_refused(path):
