@@ -9,8 +9,8 @@ steps; an *update* is one optimiser step on one minibatch; a *block* is the mini
 *episode* runs from reset to end; a *score* is its undiscounted, unclipped sum of rewards; a *label* is the teacher's
 output for a stored observation. Lightning's `global_step` counts updates, its epoch is an hour.
 
-From Python: `distill.StudentModule`, `distill.TeacherModule`, `distill.ReplayDataModule`, `distill.load_network` and
-`distill.evaluate`, each imported when it is asked for.
+From Python: `distill.StudentModule`, `distill.TeacherModule`, `distill.ReplayDataModule`, `distill.load_network`,
+`distill.save_report` and `distill.evaluate`, each imported when it is asked for.
 """
 
 from importlib import import_module
@@ -21,6 +21,7 @@ PUBLIC = {
     "TeacherModule": "distill.teacher",
     "ReplayDataModule": "distill.data",
     "load_network": "distill.weights.load",
+    "save_report": "distill.runs.results",
     "evaluate": "distill.tools.evaluate",
 }
 """The public names, and the modules that define them."""

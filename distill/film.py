@@ -25,6 +25,7 @@ ROW = 24
 ROWS = 9
 """Of bars in a column; more actions than that stand in two."""
 MARGIN = 12
+GIF_COLORS = 64
 PANE_GAP = 8
 """Pixels between two panes."""
 BACK, INK, SOFT, BAR, TAKEN = (24, 27, 32), (235, 238, 242), (140, 148, 160), (86, 180, 233), (240, 136, 62)
@@ -63,7 +64,7 @@ class Shot(NamedTuple):
 
 
 def film(actors: Sequence[Actor], episodes: EvalConfig, path: Path) -> None:
-    """Write the first of some episodes as H.264, from where the policies begin to act.
+    """Write the first of some episodes as a video, from where the policies begin to act.
 
     Each actor plays it for itself, side by side; the one whose episode ends first stays at its last frame, darkened.
     Under the frames are the probabilities of the actions, the one that was taken in another colour.
@@ -71,7 +72,8 @@ def film(actors: Sequence[Actor], episodes: EvalConfig, path: Path) -> None:
     Args:
         actors: One, or two.
         episodes: The first of them is played again; nothing in it is random but what its number says.
-        path: The file, `.mp4`; its folder is made where it is missing.
+        path: The file, `.mp4` (H.264) or `.gif` (half the size, a picture a step); its folder is made where it is
+            missing.
 
     Raises:
         ValueError: with sticky actions, which are not seen from outside, and for another kind of file.
@@ -81,7 +83,10 @@ def film(actors: Sequence[Actor], episodes: EvalConfig, path: Path) -> None:
     panes = [pane_of(actor, shots_of(actor, one), one.game) for actor in actors]
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}")
-    write_video(side_by_side(panes), unfinished)
+    if path.suffix == ".gif":
+        write_gif(itertools.islice(side_by_side(panes), 0, None, FRAMES_PER_STEP), unfinished)
+    else:
+        write_video(side_by_side(panes), unfinished)
     os.replace(unfinished, path)
 
 
@@ -97,6 +102,17 @@ def write_video(pictures: Iterator[Picture], path: Path) -> None:
         for picture in itertools.chain([first], pictures):
             file.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))
         file.mux(stream.encode())
+
+
+def write_gif(pictures: Iterator[Picture], path: Path) -> None:
+    """Write pictures of one size, one for each step, as an animation of half the size that begins again at its end."""
+    from PIL import Image
+
+    images = [Image.fromarray(picture).reduce(2) for picture in pictures]
+    colors = images[len(images) // 2].quantize(GIF_COLORS)
+    frames = [image.quantize(palette=colors, dither=Image.Dither.NONE) for image in images]
+    seconds = FRAMES_PER_STEP / FRAMES_PER_SECOND
+    frames[0].save(path, "GIF", save_all=True, append_images=frames[1:], duration=10 * round(100 * seconds), loop=0)
 
 
 def shots_of(actor: Actor, one: EvalConfig) -> Iterator[Shot]:
@@ -202,7 +218,7 @@ def _right(picture: Picture, base: int, what: str, scale: float, color: tuple[in
 
 def check_film(episodes: EvalConfig, path: Path) -> None:
     """Refuse what `film` would refuse, before anything is played."""
-    if path.suffix != ".mp4":
-        raise DistillError(f"video {path} must end in .mp4")
+    if path.suffix not in (".mp4", ".gif"):
+        raise DistillError(f"video {path} must end in .mp4 or .gif")
     if episodes.sticky:
         raise DistillError(f"sticky is {episodes.sticky}; a video needs 0, for it is made by playing again")

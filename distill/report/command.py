@@ -3,8 +3,9 @@
 from pathlib import Path
 
 from distill.errors import DistillError
+from distill.report.blocks import write_blocks
 from distill.report.curves import pairs_of, read_curves, section_of
-from distill.report.page import Section, print_grid, write
+from distill.report.page import Section, print_grid, write_report
 from distill.report.results import is_online, read_results, run_folders
 from distill.report.tables import sections_of
 
@@ -21,7 +22,7 @@ ABOUT = (
 )
 
 
-def report(runs: list[str], out: str = "report") -> None:
+def report(runs: list[str], out: str = "report", write: str | list[str] | None = None) -> None:
     """Turn runs into the paper's tables and figures, ours beside the paper's numbers.
 
     Table 1 (losses), B1 with figure 3 (sizes), B2 with figure 4 (three games), 2 (ten games), figure 5 (learning
@@ -30,10 +31,17 @@ def report(runs: list[str], out: str = "report") -> None:
     Args:
         runs: Folders of runs that have ended, or folders that hold some, in any order.
         out: A folder for report.html, report.md, and each table as CSV and PNG.
+        write: A page, or several, whose blocks `<!-- NAME -->` are filled instead; `runs` is then the folder of
+            results, `conf/results`.
 
     Raises:
         ValueError: where no run belongs into any of these, or a named one has not ended.
     """
+    if write is not None:
+        if len(runs) != 1:
+            raise DistillError(f"runs is {runs}; with write it must be the one folder of results")
+        write_blocks([Path(page) for page in ([write] if isinstance(write, str) else write)], Path(runs[0]))
+        return
     if Path(out).is_file() or Path(out).suffix in (".png", ".html", ".md", ".csv"):
         raise DistillError(f"out is {out}; it must be a folder, in which there will be report.html and all else")
     named = [Path(run) for run in runs]
@@ -61,7 +69,7 @@ def report(runs: list[str], out: str = "report") -> None:
             notes.append(str(error))
     if not sections:
         raise DistillError(f"there is nothing to report: {notes[0].replace('`', '')}")
-    write(Path(out), TITLE, ABOUT, sections, notes)
+    write_report(Path(out), TITLE, ABOUT, sections, notes)
     for section in sections:
         show_section(section)
     for note in notes:

@@ -61,7 +61,9 @@ def interval(bounds: tuple[float, float] | None) -> str:
     return DASH if bounds is None else f"{points(bounds[0])} to {points(bounds[1])}"
 
 
-def write(folder: Path, title: str, said: Sequence[str], sections: Sequence[Section], notes: Sequence[str]) -> None:
+def write_report(
+    folder: Path, title: str, said: Sequence[str], sections: Sequence[Section], notes: Sequence[str]
+) -> None:
     """Write a report: `report.md`, `report.html`, and for each section a CSV file and perhaps a PNG.
 
     Args:
@@ -87,14 +89,15 @@ def as_markdown(title: str, said: Sequence[str], sections: Sequence[Section], no
         if section.draw:
             parts.append(f"![{_plain(section.caption)}]({section.figure})")
         for grid in section.grids:
-            parts += [f"**{_plain(grid.title)}**", _markdown_table(grid)]
+            parts += [f"**{_plain(grid.title)}**", markdown_table(grid)]
         parts.append(f"Numbers: [{section.name}.csv]({section.name}.csv)")
     if notes:
         parts += ["## Notes", "\n".join(f"- {_plain(note)}" for note in notes)]
     return "\n\n".join(parts) + "\n"
 
 
-def _markdown_table(grid: Grid) -> str:
+def markdown_table(grid: Grid) -> str:
+    """Write a table as Markdown, without its title."""
     lines = [grid.header, ("---", *("--:" for _ in grid.header[1:])), *grid.rows]
     return "\n".join(f"| {' | '.join(_plain(cell.replace('|', '/')) for cell in line)} |" for line in lines)
 

@@ -57,8 +57,9 @@ def evaluate(
             two actions that are worth nearly the same. A CPU without native bfloat16 uses 32-true and says so.
         teacher: Whom to compare with: as `weights`; plays the same episodes.
         json: A file for the figures.
-        video: A file for the first episode, `.mp4`; beside a teacher, both play it. Under the frames are the actions'
-            probabilities: the softmax of logits, as a student has them, and of a teacher's values divided by 0.01.
+        video: A file for the first episode, `.mp4` or `.gif`; beside a teacher, both play it. Under the frames are the
+            probabilities of actions: the softmax of logits, as a student has them, and of a teacher's values divided by
+            0.01.
 
     Returns:
         What is printed, and each episode's score: `mean`, `interval95`, `scores` ... With a teacher also its figures

@@ -8,6 +8,7 @@ import av
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import distill
 from distill.atari.cartridge import Cartridge
@@ -189,6 +190,15 @@ def test_a_video_shows_the_first_episode(teachers, starts, tmp_path):
     assert np.abs(frames[0][56:686].astype(int) - seen).mean() < 10
 
 
+def test_an_animation_shows_each_step(teachers, tmp_path):
+    """A `.gif` has a picture for each step of the longer episode, half the size of the video's, and goes round."""
+    args = ["--max_frames", "40", "--episodes", "1", "--teacher", teachers["breakout"]]
+    main(["evaluate", teachers["breakout"], *args, "--video", str(tmp_path / "v.gif")])
+    with Image.open(tmp_path / "v.gif") as film:
+        assert (film.n_frames, film.info["loop"]) == (10, 0)
+        assert film.size == ((480 + 8 + 480) // 2, (56 + 630 + 4 * 24 + 24) // 2)
+
+
 def test_a_film_shows_both_side_by_side(make_teacher):
     """Teacher and student play the same episode, each for itself; who ends first waits, darkened."""
     network = frozen_policy(load_network(make_teacher("pong"))[0])
@@ -240,7 +250,7 @@ def test_bars_are_as_long_as_actions_are_likely():
         (["BREAKOUT", "--starts", "STARTS", "--sticky", "0.25"], "with recorded starts it must be 0"),
         (["BREAKOUT", "--starts", "STARTS", "--max_frames", "1"], "max_frames is 1 and must be above that"),
         (["BREAKOUT", "--teacher", "PONG"], "plays pong, not breakout"),
-        (["BREAKOUT", "--video", "film.gif"], "must end in .mp4"),
+        (["BREAKOUT", "--video", "film.avi"], "must end in .mp4"),
         (["BREAKOUT", "--video", "film.mp4", "--sticky", "0.25"], "a video needs 0"),
         (["BREAKOUT", "--episode", "3"], "episode"),
         (["BREAKOUT", "--json", "."], "json is ., which is a folder; give a file"),

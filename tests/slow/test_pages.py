@@ -1,6 +1,7 @@
-"""The README's commands and code do what it says, shrunken, one after the other."""
+"""The commands and the code of all pages do what they say, shrunken, one after the other."""
 
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -11,26 +12,40 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from pages import COMMANDS, ROOT, SNIPPETS
 from same import same_weights
 
 from distill.atari.cartridge import Cartridge, action_names
 from distill.cli import main
+from distill.console.configs import find_config
+from distill.jobs.board import threads_of
 from distill.tools.play_log import LogWriter
 from distill.weights.load import load_network
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text()
 MULTITASK = ROOT / "conf" / "multitask3.yaml"
-COMMANDS = list(dict.fromkeys(re.findall(r"python -m distill (.+)$", README, re.MULTILINE)))
-FITS = [command for command in COMMANDS if command.startswith("fit --config conf/") and command.count(" ") > 2]
-"""Those with options; that each config runs as it is shown by tests/test_conf.py."""
+FITS = [
+    command
+    for command in COMMANDS
+    if command.startswith("fit --config") and not re.search("my_file|print_config|breakout|seaquest", command)
+]
+"""One after the other shrunken; the others in the tests that say so."""
+BY_OTHERS = ("bench", "record", "report conf/results --write", "evaluate pong", "fit --config compress --print_config")
+"""What tests of these commands run, or no test can: a window to play in."""
+
+
+def test_every_command_is_known():
+    """Each command of each page begins as one that a test here runs, or another's."""
+    begins = ("fit --config", "fit --resume", "validate", "evaluate runs", "evaluate teacher", "draw-starts", "export")
+    begins += ("import-starts", "import-teacher", "online", "report conf/results/paper", "report runs", "sweep")
+    begins += ("reproduce",)
+    assert [command for command in COMMANDS if not command.startswith((*begins, *BY_OTHERS))] == []
 
 
 @pytest.fixture(scope="module")
 def starts(tmp_path_factory) -> Path:
-    """What the README's `draw-starts` makes, but of one episode."""
+    """What `draw-starts` makes, but of one episode."""
     path = tmp_path_factory.mktemp("starts") / "pong.starts"
     main(["draw-starts", "pong", "--out", str(path), "--episodes", "1", "--epsilon", "1", "--count", "3"])
     return path
@@ -38,22 +53,24 @@ def starts(tmp_path_factory) -> Path:
 
 @pytest.mark.parametrize("command", FITS)
 def test_a_fit_command_runs_shrunken(command, workdir, starts, stand_ins):
-    """Each `fit` with options in the README runs, given conf/debug.yaml."""
+    """Each runs, given conf/debug.yaml."""
     (workdir / "pong.starts").symlink_to(starts)
     shrunken = ["--config", "conf/debug.yaml"]
     if "human_start" in command:
         shrunken.append("--trainer.callbacks.max_frames=1000")
-    config = ROOT / re.search(r"--config (\S+)", command)[1]
+    config = ROOT / find_config(re.search(r"--config (\S+)", command)[1])
+    if "online_student" in command:
+        main(["fit", "--config", "conf/online_teacher.yaml", *shrunken])
     main([*shlex.split(command), *shrunken, *stand_ins(config)])
     assert list((workdir / "runs").rglob("scores.json"))
 
 
-def test_scores_and_starts_as_in_the_readme(workdir, capsys):
-    """The commands about scores, and `export`, run shortened one after the other on the run that the README made."""
+def test_scores_and_starts_as_in_the_pages(workdir, capsys):
+    """The commands about scores, and `export`, run shortened one after the other on the run that the pages made."""
     main(["fit", "--config", "conf/compress.yaml", "--config", "conf/debug.yaml"])
     short = {
         "draw-starts": ["--episodes", "1", "--epsilon", "1", "--count", "3"],
-        "evaluate": ["--episodes", "2", "--max_frames", "1000"],
+        "evaluate": ["--episodes", "2", "--max_frames", "400"],
         "export": [],
         "import-starts": ["--count", "10"],
     }
@@ -63,33 +80,37 @@ def test_scores_and_starts_as_in_the_readme(workdir, capsys):
         screen = cartridge.screen
         log.add(screen, action, cartridge.act(action))
     log.close()
-    found = [one for one in COMMANDS if one.split()[0] in short and not re.search("--game |evaluate teacher", one)]
+    found = [one for one in COMMANDS if one.split()[0] in short and "runs/multitask3" not in one]
+    found = [one for one in found if not one.startswith(("evaluate teacher", "evaluate pong"))]
     assert {command.split()[0] for command in found} == set(short)
     for command in found:
         main([*shlex.split(command), *short[command.split()[0]]])
-    assert {"scores.json", "pong.starts", "pong.mp4", "breakout.starts"} <= {path.name for path in workdir.iterdir()}
+    assert {"scores.json", "pong.starts", "pong.mp4", "pong.gif", "breakout.starts"} <= {
+        path.name for path in workdir.iterdir()
+    }
     assert "not human" in capsys.readouterr().out
 
 
-def test_a_game_of_several_is_scored_as_in_the_readme(workdir, stand_ins, capsys):
-    """The README's `evaluate --game` scores one game of the run that it made before."""
+def test_a_game_of_several_is_scored_as_in_the_pages(workdir, stand_ins, capsys):
+    """The pages' `evaluate --game` scores one game of the run that it made before."""
     main(["fit", "--config", "conf/multitask3.yaml", "--config", "conf/debug.yaml", *stand_ins(MULTITASK)])
     (command,) = (command for command in COMMANDS if "--game " in command and command.startswith("evaluate"))
     main([*shlex.split(command), "--episodes", "2", "--max_frames", "1000"])
     assert "pong: no-op starts" in capsys.readouterr().out
 
 
-def test_a_teacher_and_its_students_as_in_the_readme(workdir, capsys):
-    """The README's `report` draws what its `online` ran; a student started alone by its printed command is the same."""
-    online, report, _ = (one for one in COMMANDS if one.split()[0] in ("online", "report"))
+def test_a_teacher_and_its_students_as_in_the_pages(workdir, capsys):
+    """The pages' `report` draws what its `online` ran; a student started alone by its printed command is the same."""
+    (online,) = (one for one in COMMANDS if one.startswith("online"))
+    (report,) = (one for one in COMMANDS if one.startswith("report runs"))
     shrunken = ["--teacher.config", "conf/debug.yaml", "--student.config", "conf/debug.yaml", "--seeds", "[0]"]
     main([*shlex.split(online), *shrunken])
-    out, err = capsys.readouterr()
-    assert "teacher  play  hour" in err
-    assert "student0 play  hour" in err
-    (line,) = [line for line in out.splitlines() if line.startswith("student0: ")]
-    alone = line.removeprefix("student0: ").replace("runs/online/0/student0", "alone")
-    subprocess.run(["env", *shlex.split(alone)], check=True, capture_output=True)
+    err = capsys.readouterr().err
+    assert "[1/2] teacher  play  hour" in err
+    assert "[2/2] student0 play  hour" in err
+    (alone,) = re.findall(r"^\[2/2\] student0: (.+ fit .+)$", err, re.MULTILINE)
+    alone = shlex.split(alone.replace("runs/online/0/student0", "alone"))
+    subprocess.run(alone, check=True, capture_output=True, env={**os.environ, **threads_of(2)})
     once, again = (load_network(f"{run}/student.safetensors")[0] for run in ("runs/online/0/student0", "alone"))
     assert same_weights(once, again)
     main(shlex.split(report))
@@ -98,23 +119,32 @@ def test_a_teacher_and_its_students_as_in_the_readme(workdir, capsys):
     assert "below its own running best" in capsys.readouterr().out
 
 
-def test_a_sweep_runs_as_in_the_readme(workdir, capsys):
-    """The README's `sweep` runs its first two points, shrunken, and draws them."""
+def test_a_sweep_runs_as_in_the_pages(workdir, capsys):
+    """The pages' `sweep` runs its first two points, shrunken, and draws them."""
     (command,) = (command for command in COMMANDS if command.startswith("sweep"))
     main([*shlex.split(command), "--count", "2", "--fit.config", "conf/debug.yaml", "--fit.trainer.logger=null"])
     assert list((workdir / "runs").glob("sweep-*/0/sweep.png"))
 
 
-def test_a_table_is_planned_as_in_the_readme(workdir, capsys):
-    """The README's `reproduce` knows what it would run: losses, temperatures, mergers and sizes."""
+def test_a_table_is_planned_as_in_the_pages(workdir, capsys):
+    """`reproduce` knows what it would run: losses, temperatures, sizes and mergers."""
     commands = [command for command in COMMANDS if command.startswith("reproduce")]
-    for command, runs in zip(commands, (12, 6, 3, 16, 3, 1, 20), strict=True):
+    for command, runs in zip(commands, (12, 16, 20, 3, 1), strict=True):
         main([*shlex.split(command), "--dry_run"])
         assert len(re.findall(r"-seed\d: ", capsys.readouterr().out)) == runs
 
 
-def test_another_librarys_teacher_as_in_the_readme(workdir, capsys):
-    """The README's `import-teacher` reads what Stable-Baselines3 wrote, and its `evaluate` plays that."""
+def test_committed_runs_are_reported(workdir):
+    """`report` makes the paper's tables of the runs that came along."""
+    for command in (command for command in COMMANDS if command.startswith("report conf/results/paper")):
+        arguments = shlex.split(command)
+        arguments[1] = str(ROOT / arguments[1])
+        main(arguments)
+        assert (workdir / "report" / "report.html").is_file()
+
+
+def test_another_librarys_teacher_as_in_the_pages(workdir, capsys):
+    """The pages' `import-teacher` reads what Stable-Baselines3 wrote, and its `evaluate` plays that."""
     import gymnasium
     from stable_baselines3 import DQN
 
@@ -130,8 +160,8 @@ def test_another_librarys_teacher_as_in_the_readme(workdir, capsys):
     assert "Stable-Baselines3" in capsys.readouterr().out
 
 
-def test_validate_runs_on_the_runs_that_the_readme_made(workdir, capsys):
-    """The README's `validate` scores the first run of conf/compress.yaml, and its `fit --resume` ends it once more."""
+def test_validate_runs_on_the_runs_that_the_pages_made(workdir, capsys):
+    """The pages' `validate` scores the first run of conf/compress.yaml, and its `fit --resume` ends it once more."""
     main(["fit", "--config", "conf/compress.yaml", "--config", "conf/debug.yaml"])
     (resume,) = (command for command in COMMANDS if command.startswith("fit --resume"))
     main(shlex.split(resume))
@@ -140,12 +170,12 @@ def test_validate_runs_on_the_runs_that_the_readme_made(workdir, capsys):
     assert re.search(r"pong: -?\d", capsys.readouterr().out)
 
 
-*CLASSES, SCRIPT, ACTING = re.findall(r"```python\n(.+?)```", README, re.DOTALL)
-EXAMPLES = dict(zip(["MyStudent", "Wide", "Enough"], CLASSES, strict=True))
+LOSS, SCRIPT, *CLASSES, ACTING = SNIPPETS
+EXAMPLES = {"MyStudent": LOSS, "MyStudent --model.confidence": CLASSES[0], "Wide": CLASSES[1], "Enough": CLASSES[2]}
 
 
 def test_the_script_does_what_fit_does(workdir, small):
-    """The README's script, shrunken, leaves a student that acts, and its scores; its weights are those of `fit`."""
+    """The pages' script, shrunken, leaves a student that acts, and its scores; its weights are those of `fit`."""
     few = ", ".join(f"{name}={value!r}" for name, value in small.items() if name != "store")
     script = SCRIPT.replace('store="hours"', f'store="hours", {few}')
     assert script != SCRIPT
@@ -167,15 +197,15 @@ def test_the_script_does_what_fit_does(workdir, small):
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_an_example_runs(name, workdir, monkeypatch, capsys):
-    """Each of the README's classes runs by its command; a network goes on and is scored; no other command builds it."""
+    """Each class of the pages runs by its command; a network goes on and is scored; no other command builds it."""
     (workdir / "my_file.py").write_text(EXAMPLES[name])
     monkeypatch.syspath_prepend(workdir)
     monkeypatch.delitem(sys.modules, "my_file", raising=False)
-    (command,) = (command for command in COMMANDS if f"my_file.{name}" in command)
+    command = next(command for command in COMMANDS if f"my_file.{name}" in command)
     main([*shlex.split(command), "--config", "conf/debug.yaml"])
     config = yaml.safe_load((workdir / "runs" / "compress" / "0" / "config.yaml").read_text())
     classes = [config["model"]["class_path"], *(of["class_path"] for of in config["trainer"]["callbacks"] or [])]
-    assert f"my_file.{name}" in classes
+    assert f"my_file.{name.split()[0]}" in classes
     if name == "Wide":
         main(["fit", "--resume", "runs/compress/0", "--trainer.max_epochs", "3"])
         capsys.readouterr()
@@ -188,10 +218,13 @@ def test_an_example_runs(name, workdir, monkeypatch, capsys):
             assert "its network is its maker's own; validate --ckpt_path" in capsys.readouterr().err
 
 
-def test_another_game_as_in_the_readme(workdir):
-    """The README's two commands train a teacher of another game, and a student of it."""
-    teach, learn = (command for command in COMMANDS if "--data.game breakout" in command and "config" in command)
-    for command in (teach, learn):
+def test_another_game_as_in_the_pages(workdir):
+    """Commands train a teacher of another game, and a student of it."""
+    chosen = [command for command in COMMANDS if "breakout" in command and command.startswith("fit")]
+    *others, teach, learn = [*(one for one in chosen if "runs/" not in one), *(one for one in chosen if "runs/" in one)]
+    for command in (*others, teach, learn):
         main([*shlex.split(command), "--config", "conf/debug.yaml"])
-    scores = json.loads((workdir / "runs" / "compress" / "0" / "scores.json").read_text())
+    scores = json.loads((workdir / "runs" / "compress" / "1" / "scores.json").read_text())
     assert (scores["game"], scores["teacher"]["parameters"]) == ("breakout", 1_686_180)
+    (other,) = (command for command in COMMANDS if "seaquest" in command)
+    main([*shlex.split(other), "--config", "conf/debug.yaml"])
