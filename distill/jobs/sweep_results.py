@@ -173,7 +173,7 @@ def _draw(axes: "Axes", name: str, others: Sequence[str], rows: Sequence[SweepRo
             label=label,
             zorder=2,
         )
-    _write_values(axes, values, numeric=numeric)
+    _write_values(axes, values, numeric=numeric, each=joined)
     axes.set(xlabel=short(name), ylabel="mean score, 95% interval")
     axes.grid(axis="y", color="0.92")
     axes.set_axisbelow(True)
@@ -181,15 +181,15 @@ def _draw(axes: "Axes", name: str, others: Sequence[str], rows: Sequence[SweepRo
     axes.margins(y=0.12)
 
 
-def _write_values(axes: "Axes", values: Sequence[Any], *, numeric: bool) -> None:
-    """Scale the axis, and write the values at it where they are few."""
+def _write_values(axes: "Axes", values: Sequence[Any], *, numeric: bool, each: bool) -> None:
+    """Scale the axis, and write the values at it where they are few and `each` was chosen, not drawn."""
     if not numeric:
         axes.set_xticks(range(len(values)), [_wrapped(value) for value in values])
         axes.set_xlim(-0.6, len(values) - 0.4)
         return
     if values[0] > 0 and values[-1] / values[0] >= LOGARITHMIC_FROM:
         axes.set_xscale("log")
-    if len(values) <= FEW_VALUES:
+    if each and len(values) <= FEW_VALUES:
         axes.set_xticks(values, [_written(value) for value in values])
         axes.minorticks_off()
     if len(values) == 1:
@@ -197,7 +197,7 @@ def _write_values(axes: "Axes", values: Sequence[Any], *, numeric: bool) -> None
 
 
 def _written(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:.3g}" if isinstance(value, float) else str(value)  # all digits are in the CSV
 
 
 def _wrapped(text: str, width: int = 16) -> str:
