@@ -21,6 +21,7 @@ COMMAND_GROUPS = {
         "evaluate": "score a network, from no-op or recorded starts; film it",
         "validate": "score a checkpoint as its own run does",
         "report": "runs as tables and figures, beside the paper's",
+        "status": "how far runs are, and what stopped them",
         "bench": "how fast this machine plays and learns",
     },
     "Bring and take": {
@@ -43,6 +44,8 @@ Try, for ten minutes on two cores:
 """
 
 
+SIGNALLED = 128
+"""Above it, a process ends with the number of the signal that it was asked to stop by: no error."""
 WORDS = (
     *("config", "seed_everything", "trainer", "model", "data", "run_dir", "resume", "ckpt_path", "weights_only"),
     *("help", "print_config"),
@@ -74,7 +77,7 @@ def main(args: list[str] | None = None) -> None:
     except DistillError as error:
         # What failed may have failed in one process alone; of a mistake, and of a signal, all of a run's know.
         if rank() == 0:
-            print(f"error: {error}", file=sys.stderr)
+            print(error if error.code > SIGNALLED else f"error: {error}", file=sys.stderr)
         elif error.code == 1:
             print(f"error: process {rank()}: {error}", file=sys.stderr)
         sys.exit(error.code)

@@ -25,6 +25,7 @@ COMMANDS = {
     "record": "tools.record",
     "report": "report.command",
     "reproduce": "jobs.reproduce",
+    "status": "tools.status",
     "sweep": "jobs.sweep",
 }
 """Each command, and the module with its function; what the others need is not imported."""
@@ -80,9 +81,10 @@ def run_command(name: str, args: list[str]) -> None:
     positional = {first.name} if stands_alone else set()
     for one in positional:
         kind = parameters[one].annotation
-        several: dict[str, Any] = {"nargs": "+"} if get_origin(kind) is list else {}
-        optional: dict[str, Any] = {} if required else {"nargs": "?", "default": first.default}
-        parser.add_argument(one, type=get_args(kind)[0] if several else kind, help=helps[one], **several, **optional)
+        several = get_origin(kind) is list
+        how: dict[str, Any] = {} if required else {"default": first.default, "nargs": "*" if several else "?"}
+        how |= {"nargs": "+"} if several and required else {}
+        parser.add_argument(one, type=get_args(kind)[0] if several else kind, help=helps[one], **how)
     forwarded = {}
     for word in FORWARDING.get(name, ()):
         args, forwarded[argument_of(word)] = divide(args, f"--{word}.")
@@ -92,7 +94,7 @@ def run_command(name: str, args: list[str]) -> None:
         if action.dest in flags:
             action.nargs, action.const = "?", True
     try:
-        given = parser.parse_args(configs.with_found(args)).as_dict()
+        given = parser.parse_args(configs.with_found(configs.with_plain_values(args))).as_dict()
         given.pop("config")
         alone = [given.pop(one) for one in positional]
         function(*alone, **given, **forwarded)

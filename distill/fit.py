@@ -7,9 +7,10 @@ each mistake, and a folder for each run.
 import errno
 import functools
 import os
+import shlex
 import sys
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import torch
 import yaml
 from jsonargparse import set_parsing_settings
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import Callback, LambdaCallback
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
 
@@ -30,17 +31,19 @@ from distill.console.arguments import (
     with_config_of_run,
     with_found_configs,
 )
+from distill.console.configs import with_plain_values
 from distill.console.mistakes import Parser, allow_classes, check_keys, one_line
-from distill.console.preflight import check_checkpoint, check_trainer
+from distill.console.preflight import check_callbacks, check_checkpoint, check_size, check_trainer
 from distill.console.quiet import quieten
 from distill.data import ReplayDataModule
-from distill.errors import DistillError
+from distill.errors import MISTAKE_CODE, DistillError
 from distill.files.checkpoint import newest, read_checkpoint
 from distill.files.store import write_atomically
 from distill.module import Diverged, PolicyModule
 from distill.runs import loggers
 from distill.runs.checkpoints import Checkpoints, SealedFiles
-from distill.runs.folder import CONFIG, RESUME_LAST, alone_in, claim, give_back, is_of, last_checkpoint
+from distill.runs.config import changes, check_plain, replace_config, whole_config
+from distill.runs.folder import CONFIG, RESUME_LAST, STOPPED, alone_in, claim, give_back, is_of, last_checkpoint
 from distill.runs.loggers import Metrics
 from distill.runs.process import rank
 from distill.runs.progress import HourBar, PlayScore
@@ -72,6 +75,7 @@ class DistillCLI(LightningCLI):
     signals: Signals
     until_its_end: ExitStack
     bar: HourBar
+    checkpoints: Checkpoints
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
@@ -152,7 +156,7 @@ class DistillCLI(LightningCLI):
                     raise DistillError(
                         f"trainer.max_steps is {config.trainer.max_steps}; it must be -1: max_epochs says the hours"
                     )
-                name = Path(config.config[0].relative).stem if config.get("config") else "fit"
+                name = name_of_config(Path(config.config[0].relative)) if config.get("config") else "fit"
                 self.run_dir = self.claim(name, config.run_dir, resuming=resuming)
             elif config.ckpt_path is None and config.model.init_args.get("pretrained") is None:
                 raise DistillError(
@@ -178,6 +182,9 @@ class DistillCLI(LightningCLI):
         try:
             super().instantiate_classes()
             check_trainer(self.trainer, self.model, self.datamodule)
+            check_size(self.datamodule)
+            if self.subcommand == "fit":
+                check_callbacks(self.trainer, self.model)
             if (checkpoint := self.config[self.subcommand].ckpt_path) is not None:
                 check_checkpoint(Path(checkpoint), self.model)
             if self.subcommand == "fit":
@@ -195,12 +202,13 @@ class DistillCLI(LightningCLI):
         self.bar = HourBar()
         callbacks: list[Callback] = [self.bar, PlayScore(), ScoreTable()]
         if self.subcommand == "fit":
-            callbacks.append(Checkpoints(self.run_dir / "checkpoints", self.signals))
+            self.checkpoints = Checkpoints(self.run_dir / "checkpoints", self.signals)
+            callbacks.append(self.checkpoints)
             kwargs["default_root_dir"] = self.run_dir
             logger = self._get(self.config_init, "trainer").logger
             if logger is not False:
                 others = [] if logger in (None, True) else [logger] if isinstance(logger, Logger) else logger
-                kwargs["logger"] = [Metrics(self.run_dir), *others]
+                kwargs["logger"] = [Metrics(self.run_dir, self.datamodule.updates_per_hour), *others]
         else:
             kwargs |= {"logger": False, "enable_checkpointing": False}
         self.trainer_defaults["callbacks"] = callbacks
@@ -209,6 +217,18 @@ class DistillCLI(LightningCLI):
         return trainer
 
     def _run_subcommand(self, subcommand: str) -> None:
+        if subcommand != "fit" or rank() != 0:
+            self._run(subcommand)
+            return
+        try:
+            self._run(subcommand)
+        except BaseException as error:
+            if not isinstance(error, DistillError) or error.code != MISTAKE_CODE:
+                with suppress(OSError):  # as of a full disk
+                    note_end(self.run_dir, error)
+            raise
+
+    def _run(self, subcommand: str) -> None:
         try:
             try:
                 super()._run_subcommand(subcommand)
@@ -217,7 +237,7 @@ class DistillCLI(LightningCLI):
         except Stopped as stop:
             raise DistillError(f"interrupted{self.resuming()}", code=stop.code) from stop
         except Diverged as error:
-            raise DistillError(f"{error}{self.resuming(', with another learning rate')}", code=1) from error
+            raise DistillError(f"{error}{self.resuming(' with another learning rate')}", code=1) from error
         except DistillError:
             raise
         except MisconfigurationException as error:  # a checkpoint of more hours than the run is to have
@@ -227,35 +247,50 @@ class DistillCLI(LightningCLI):
                 raise DistillError(f"interrupted{self.resuming()}", code=128 + self.signals.asked) from error
             if not isinstance(error, OSError) or error.errno not in FILES_FAIL:
                 raise
-            raise DistillError(f"{error}{self.resuming(', when files can be written there')}", code=1) from error
+            raise DistillError(f"{error}{self.resuming(' when files can be written there')}", code=1) from error
 
     def resuming(self, when: str = "") -> str:
         """Describe how to resume this run from its last checkpoint."""
         if self.subcommand != "fit":
             return ""
         begun = newest(self.run_dir / "checkpoints")[0] is not None
-        return f"; {'resume' if begun else 'it has no checkpoint yet; begin again'} with --resume {self.run_dir}{when}"
+        how = "resume" if begun else "it has no checkpoint yet; begin again"
+        return f"; {how}{when} with: python -m distill fit --resume {shlex.quote(str(self.run_dir))}"
 
     def before_fit(self) -> None:
-        """Print the run's folder; write its whole config there, and to its loggers."""
-        if self.trainer.is_global_zero:
-            config = self.config["fit"].clone()
-            config.resume = config.ckpt_path = None
-            if self.begins_with is not None:
-                config.model.init_args.pretrained = self.begins_with
-            text = self._parser("fit").dump(config, skip_none=False)
-            try:
+        """Print the run's folder, and what changes where it goes on; see to its config, also in its loggers."""
+        config = self.config["fit"].clone()
+        if self.begins_with is not None:
+            config.model.init_args.pretrained = self.begins_with
+        try:
+            check_plain(config)
+            text = whole_config(yaml.safe_load(self._parser("fit").dump(config, skip_none=False)))
+            differs, hours = self._changes(text)
+            if self.trainer.is_global_zero:
                 loggers.log_config(self.trainer.loggers, yaml.safe_load(text))
-            except ValueError as error:
-                give_back(self.run_dir)
-                raise DistillError(str(error)) from error
-            write = functools.partial(write_atomically, self.run_dir / CONFIG, text.encode())
-            if self.config["fit"].ckpt_path is None:
-                write()
-            else:  # only once the checkpoint has been taken up: a refused option must not stay
-                callbacks: list[Callback] = self.trainer.callbacks  # type: ignore[attr-defined]  # as above
-                callbacks.insert(0, LambdaCallback(on_train_start=lambda trainer, model: write()))
-            print(f"run: {self.run_dir}")
+        except ValueError as error:
+            give_back(self.run_dir)
+            raise DistillError(str(error)) from error
+        self.checkpoints.config = text
+        if not self.trainer.is_global_zero:
+            return
+        if hours is None:
+            write_atomically(self.run_dir / CONFIG, text.encode())
+        else:  # with the first checkpoint that is learned under it
+            self.checkpoints.on_first = functools.partial(replace_config, self.run_dir, text, hours)
+        note_end(self.run_dir, None)
+        print(f"run: {self.run_dir}")
+        for change in differs:
+            print(f"{change} from hour {hours:g}")
+
+    def _changes(self, text: str) -> tuple[list[str], float | None]:
+        """Return what changes where this run goes on, and from which hour on; no hour where it begins."""
+        path = self.config["fit"].ckpt_path
+        if path is None or not is_of(Path(path), self.run_dir) or not (self.run_dir / CONFIG).is_file():
+            return [], None
+        updates = read_checkpoint(Path(path)).get("global_step", 0)
+        hours = round(updates / self.datamodule.updates_per_hour, 2)
+        return changes((self.run_dir / CONFIG).read_text(), text), hours
 
     def after_fit(self) -> None:
         """Write the networks, score whoever was not scored yet, and print the table."""
@@ -274,7 +309,17 @@ class DistillCLI(LightningCLI):
             self.bar.finish()
             for game, summary in self.model.summaries.items():
                 low, high = summary.interval95
-                print(f"{game}: {summary.mean:.1f} ({low:.1f} to {high:.1f}), {summary.episodes} episodes")
+                between = f" ({low:.1f} to {high:.1f})" if summary.episodes > 1 else ""
+                episodes = "episodes" if summary.episodes > 1 else "episode"
+                print(f"{game}: {summary.mean:.1f}{between}, {summary.episodes} {episodes}")
+
+
+def name_of_config(path: Path) -> str:
+    """Name a run after its first config: that file's name or, of another run's config, that run's."""
+    if path.name != CONFIG:
+        return path.stem
+    folder = path.absolute().parent
+    return folder.parent.name if folder.name.isdigit() else folder.name
 
 
 class Rehearsal(DistillCLI):
@@ -306,6 +351,14 @@ def run_fit(args: list[str]) -> None:
             raise DistillError("interrupted", code=stop.code) from stop
 
 
+def note_end(run: Path, error: BaseException | None) -> None:
+    """Write down in a run's folder what has ended it before its time; nothing where nothing did."""
+    if error is None:
+        (run / STOPPED).unlink(missing_ok=True)
+    elif (run / CONFIG).is_file():  # it had begun
+        write_atomically(run / STOPPED, f"{str(error) or type(error).__name__}\n".encode())
+
+
 def check_options(options: Sequence[str]) -> dict[str, Any]:
     """Check options of `fit`, building all but the run; what is wrong with them ends as it would end a run.
 
@@ -320,7 +373,7 @@ def run_cli(kind: type[DistillCLI], args: list[str]) -> DistillCLI:
     quieten()
     allow_classes()
     set_parsing_settings(omegaconf_absolute_to_relative_paths=True)
-    args = with_found_configs(with_config_of_checkpoint(with_config_of_run(args)))
+    args = with_found_configs(with_config_of_checkpoint(with_config_of_run(with_plain_values(args))))
     for config in configs_in(args):
         check_keys(config)
     command = {"parser_mode": "omegaconf+"}

@@ -19,7 +19,7 @@ from torch.optim import Optimizer
 from torchmetrics import CatMetric
 
 from distill import checks
-from distill.atari.cartridge import num_actions
+from distill.atari.cartridge import game_name, num_actions
 from distill.cuda import GraphedUpdates, NotRecordable, recordable
 from distill.errors import DistillError
 from distill.networks import DQN, TRUNKS, Network, build
@@ -80,7 +80,7 @@ class PolicyModule(L.LightningModule):
         self.automatic_optimization = False
         self.learning_rate = Schedule.of(learning_rate)
         checks.above_zero(learning_rate=min(self.learning_rate.values))
-        self.games = (game,) if isinstance(game, str) else tuple(game)
+        self.games = tuple(map(game_name, [game] if isinstance(game, str) else game))
         actions = {game: num_actions(game) for game in self.games}
         alone = len(actions) == 1 and network not in TRUNKS
         own = self.make_network(actions[self.games[0]]) if actions else None

@@ -1,7 +1,9 @@
 """A game's cartridge: its legal actions, its identity, and one emulator that plays it frame by frame."""
 
+import difflib
 import functools
 import hashlib
+import re
 from pathlib import Path
 
 import ale_py
@@ -9,7 +11,7 @@ import numpy as np
 from ale_py import roms
 from jaxtyping import UInt8
 
-from distill import checks
+from distill.errors import DistillError
 
 ALL_ACTIONS = 18
 """What a console's joystick and button can do; the games understand some of them."""
@@ -20,9 +22,26 @@ def games() -> list[str]:
     return sorted(roms.get_all_rom_ids())
 
 
+def game_name(game: str) -> str:
+    """Return the ALE's name of a game, of that name or of Gym's: `pong` of `Pong`, `ALE/Pong-v5`, `PongNoFrameskip-v4`.
+
+    Raises:
+        ValueError: for an unknown game, naming what is near.
+    """
+    plain = re.sub(r"(NoFrameskip|Deterministic|-ram)?-v\d+$", "", game.rpartition("/")[2])
+    plain = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", plain).lower()
+    for name in (game, plain, plain.replace("_", "")):
+        if name in games():
+            return name
+    near = difflib.get_close_matches(plain, games(), n=3)
+    meant = f"did you mean {' or '.join(near)}?" if near else "names are the ALE's, such as pong or space_invaders"
+    raise DistillError(f"game {game!r} is unknown; {meant}")
+
+
 def check_game(game: str) -> None:
-    """Raise a `ValueError` that lists the legal names unless `game` is one."""
-    checks.one_of(games(), game=game)
+    """Raise a `ValueError` unless a game is named by the ALE's name."""
+    if game not in games():
+        raise DistillError(f"game {game!r} is unknown; did you mean {game_name(game)}?")
 
 
 @functools.cache

@@ -10,19 +10,24 @@ from typing import ClassVar
 from distill.errors import DistillError
 
 PATIENCE_SECONDS = 45.0
-"""How long a step, or a new episode, may take; 30 cartridges load in 3 seconds."""
+"""How long nothing may move in a process that waits for a step or for new episodes."""
+MOST_PATIENCE = 20
+"""After so many times as long such a call has failed, whatever moves."""
 TICK_SECONDS = 0.5
+MOVING_SECONDS = 0.005
+"""Of a processor's time in a tick, from which on something moves: threads that load cartridges on a busy machine."""
 
 
 class Watch:
     """Watches calls, each a `with` block, for their return; one thread does it for all.
 
     A native call that waits for a thread that is gone cannot be broken off, so the process ends, with 1. Time is
-    counted in ticks of the watching thread: while the process itself is stopped, none passes.
+    counted in ticks of the watching thread in which the process does nothing: while it is stopped, or slow on a busy
+    machine, none passes.
 
     Args:
         what: What is watched, for the message: `environments of pong`.
-        patience: Seconds that a call may take.
+        patience: Seconds that a call may take in which nothing moves.
     """
 
     _all: ClassVar[weakref.WeakSet["Watch"]] = weakref.WeakSet()
@@ -35,7 +40,7 @@ class Watch:
         self._calls = 0
         self._pending = False
         self._seen = 0
-        self._ticks = 0
+        self._ticks = self._still = 0
         Watch._all.add(self)
         if Watch._thread is None or not Watch._thread.is_alive():  # as after a fork
             Watch._thread = threading.Thread(target=_watch, name="watchdog", daemon=True)
@@ -56,11 +61,18 @@ class Watch:
         """Stop the clock."""
         self._pending = False
 
-    def overdue(self) -> bool:
-        """Count a tick; return whether the present call has taken too long."""
-        self._ticks = self._ticks + 1 if self._pending and self._calls == self._seen else 0
+    def overdue(self, *, moved: bool = False) -> bool:
+        """Count a tick; return whether the present call has taken too long.
+
+        Args:
+            moved: Whether the process did anything in this tick.
+        """
+        waits = self._pending and self._calls == self._seen
+        self._ticks = self._ticks + 1 if waits else 0
+        self._still = self._still + (not moved) if waits else 0
         self._seen = self._calls
-        return self._ticks * TICK_SECONDS >= self.patience
+        longest = max(self._still, self._ticks / MOST_PATIENCE)
+        return longest * TICK_SECONDS >= self.patience
 
 
 def _all_watches() -> list[Watch]:
@@ -72,10 +84,13 @@ def _all_watches() -> list[Watch]:
 
 
 def _watch() -> None:
+    before = time.process_time()
     while True:
         time.sleep(TICK_SECONDS)
+        now = time.process_time()
+        moved, before = now - before > MOVING_SECONDS, now
         for watch in _all_watches():
-            if watch.overdue():
+            if watch.overdue(moved=moved):
                 print(f"error: {watch.what} have not answered for {watch.patience:g} seconds", file=sys.stderr)
                 sys.stderr.flush()
                 os._exit(1)

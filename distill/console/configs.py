@@ -1,6 +1,7 @@
 """The configs that come along, by name: from a checkout's conf/, or from the copy inside an installed wheel."""
 
 import difflib
+import re
 from pathlib import Path
 
 from distill.errors import DistillError
@@ -34,6 +35,26 @@ def find_config(config: str) -> str:
     near = difflib.get_close_matches(config.removeprefix("conf/").removesuffix(".yaml"), names(), n=1)
     meant = f"; did you mean {near[0]}?" if near else f": {', '.join(names())}"
     raise DistillError(f"config {config} is no file, nor one of those that come along{meant}")
+
+
+def with_plain_values(args: list[str]) -> list[str]:
+    """Write null for Python's `None`, which would be a name, and `1e9` as the whole number that it is."""
+    found = list(args)
+    for at, arg in enumerate(args):
+        option, equals, value = arg.partition("=")
+        if equals and option.startswith("--"):
+            found[at] = f"{option}={_as_plain(value)}"
+        elif at and args[at - 1].startswith("--") and "=" not in args[at - 1]:
+            found[at] = _as_plain(arg)
+    return found
+
+
+def _as_plain(value: str) -> str:
+    if value == "None":
+        return "null"
+    if re.fullmatch(r"\d+(\.\d+)?[eE]\+?\d{1,2}", value) and float(value).is_integer():
+        return str(int(float(value)))
+    return value
 
 
 def with_found(args: list[str]) -> list[str]:

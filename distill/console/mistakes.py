@@ -26,6 +26,9 @@ _DENIED = re.compile(r"Importing '([\w.]+)' is not allowed, denied by .*? to all
 
 def one_line(message: str) -> str:
     """Take the reasons out of the parser's nested report."""
+    if held := re.search(r"Unable to serialize instance (\S+)", message):
+        held_by = f"an option is an object, {held[1]}, that a config cannot hold"
+        return f"{held_by}; give a plain value, or leave its class out"
     lines = (line.strip().removeprefix("- ") for line in message.splitlines())
     kept = [line for line in lines if line and not _NOISE.match(line)]
     kept = [re.sub(r"Expected a <class '(\w+)'>\.?", r"expected \1.", line) for line in kept]

@@ -34,6 +34,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """
     try:
         archive = io.BytesIO(path.read_bytes())
+        if not zipfile.is_zipfile(archive):
+            raise DistillError("it is cut or changed, or something else")
         if damaged := zipfile.ZipFile(archive).testzip():
             raise DistillError(f"the checksum of its {damaged} is wrong")
         archive.seek(0)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from distill import protocol
-from distill.atari.cartridge import check_game, num_actions
+from distill.atari.cartridge import game_name, num_actions
 from distill.errors import DistillError
 from distill.frames import frame_bytes
 from distill.hours.source import PlaySource
@@ -91,11 +91,9 @@ def sources_of(game: str | Mapping[str, Any], teacher: TeacherSource) -> dict[st
         ValueError: for no game or an unknown one, for what can be no teacher, for a teacher beside several, and where
             only some have one.
     """
-    for name in [game] if isinstance(game, str) else game:
-        check_game(name)
     if isinstance(game, str):
-        return {game: teacher}
-    sources = dict(game)
+        return {game_name(game): teacher}
+    sources = {game_name(name): source for name, source in game.items()}
     if not sources:
         raise DistillError("game is empty; give one, or several with a teacher each: {pong: pong, ...}")
     for name, source in sources.items():

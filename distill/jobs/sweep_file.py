@@ -55,7 +55,7 @@ class Sweep(NamedTuple):
             point: Whose.
             more: Options that go before the point's.
         """
-        args = [*more, *(f"--{name}={value}" for name, value in point.items())]
+        args = [*more, *(f"--{name}={'null' if value is None else value}" for name, value in point.items())]
         return [part for option in self.options for part in (args if option == "${args}" else [option])]
 
     def grid(self, cap: int | None = None) -> list[Point]:
@@ -100,6 +100,9 @@ def read_sweep(path: Path) -> Sweep:
     if tuple(command[: len(COMMAND)]) != COMMAND or macros != ["${args}"]:
         raise DistillError(f"{path}: command must be [{', '.join(COMMAND)}, ...options of fit, ${{args}}]")
     parameters = content.get("parameters")
+    for option in (*options, *(f"--{name}" for name in parameters or ())):
+        if option.partition("=")[0] == "--run_dir":
+            raise DistillError(f"{path}: run_dir is each run's own here; give the sweep a --run_dir")
     if not isinstance(parameters, dict) or not parameters:
         raise DistillError(f"{path}: parameters are missing; name one at least")
     for name, of in parameters.items():

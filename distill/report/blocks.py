@@ -62,21 +62,21 @@ def write_blocks(paths: list[Path], results: Path) -> None:
         print(f"{path}: {len(MARKED.findall(before))} blocks, {'written' if after != before else 'as they were'}")
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _json_in(path: Path) -> dict[str, Any]:
     return dict(json.loads(path.read_text()))
 
 
-def _scored(of: dict[str, Any]) -> str:
+def _with_interval(of: dict[str, Any]) -> str:
     return f"{points(of['mean'])} ({interval(tuple(of['interval95']))})"
 
 
 def _compress(results: Path) -> Grid:
     rows = []
     for path in sorted((results / "compress").glob("*.json")):
-        scores = _read(path)
+        scores = _json_in(path)
         student, teacher = scores["student"], scores["teacher"]
         share = f"{scores['random_adjusted_ratio']:.1%}"
-        rows.append((path.stem, f"{student['parameters']:,}", _scored(student), _scored(teacher), share))
+        rows.append((path.stem, f"{student['parameters']:,}", _with_interval(student), _with_interval(teacher), share))
     return Grid("", ("seed", "parameters", "student", "its teacher", "share above random"), rows)
 
 
@@ -106,26 +106,26 @@ def _online(results: Path) -> Grid:
 
 
 def _multitask(results: Path) -> Grid:
-    student, joint = _read(results / "multitask3.json")["games"], _read(results / "multi_dqn.json")["games"]
+    student, joint = _json_in(results / "multitask3.json")["games"], _json_in(results / "multi_dqn.json")["games"]
     rows, shares = [], []
     for game, of in student.items():
         own = joint[game]["teacher"]
         shares.append(
             (of["random_adjusted_ratio"], random_adjusted_ratio(own["mean"], of["teacher"]["mean"], of["random"]))
         )
-        cells = (_scored(of["student"]), f"{shares[-1][0]:.1%}", _scored(own), f"{shares[-1][1]:.1%}")
-        rows.append((GAME_NAMES[game], _scored(of["teacher"]), *cells))
+        cells = (_with_interval(of["student"]), f"{shares[-1][0]:.1%}", _with_interval(own), f"{shares[-1][1]:.1%}")
+        rows.append((GAME_NAMES[game], _with_interval(of["teacher"]), *cells))
     means = [geometric_mean(column) or 0 for column in zip(*shares, strict=True)]
     rows.append(("geometric mean", "", "", f"{means[0]:.1%}", "", f"{means[1]:.1%}"))
     return Grid("", ("game", "teachers", "distilled, KL", "share", "Multi-DQN", "share"), rows)
 
 
 def _speed(results: Path) -> Grid:
-    return Grid("", ("", "ratio", "goal", "here"), ratios_of(_read(results / "bench.json")))
+    return Grid("", ("", "ratio", "goal", "here"), ratios_of(_json_in(results / "bench.json")))
 
 
 def _gpu(results: Path) -> dict[str, Any]:
-    return _read(results / "bench_gpu.json")
+    return _json_in(results / "bench_gpu.json")
 
 
 def _updates_on_gpu(results: Path) -> Grid:
@@ -159,13 +159,11 @@ def _play_on_gpu(results: Path) -> Grid:
 def _teachers(results: Path) -> Grid:
     rows = []
     for game in shipped():
-        score, header = _read(shipped()[game].with_suffix(".json"))["teacher"], load_network(game)[1]
+        score, header = _json_in(shipped()[game].with_suffix(".json"))["teacher"], load_network(game)[1]
         hours = header["trained"]["hours"]
         recipe = "teacher_fast" if game == "pong" else f"distill/teachers/{game}.yaml"
-        dqn = points(NOOP_SCORES[game].dqn)
-        rows.append(
-            (f"`{game}`", _scored(score), dqn, points(NOOP_SCORES[game].random), str(hours), f"`--config {recipe}`")
-        )
+        known = points(NOOP_SCORES[game].dqn), points(NOOP_SCORES[game].random)
+        rows.append((f"`{game}`", _with_interval(score), *known, str(hours), f"`--config {recipe}`"))
     return Grid("", ("game", "score, 30 episodes", "DQN, 2015", "random, 2015", "hours", "made by `fit`"), rows)
 
 

@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from distill.data import ReplayDataModule
 from distill.files.checkpoint import BEFORE, LAST, read_checkpoint, write_checkpoint
 from distill.module import Diverged
+from distill.runs.config import IN_CHECKPOINT
 from distill.runs.signals import Signals, Stopped
 
 CHECKPOINT_SECONDS = 120
@@ -52,6 +54,10 @@ class Checkpoints(Checkpoint):
 
     def __init__(self, folder: Path, signals: Signals, seconds: float = CHECKPOINT_SECONDS) -> None:
         self.dirpath = folder
+        self.config = ""
+        """The run's, which each checkpoint holds as text."""
+        self.on_first: Callable[[], None] | None = None
+        """Called once, when the first checkpoint has been written."""
         self.seconds = seconds
         self._signals = signals
         self._saved_at = time.monotonic()
@@ -109,7 +115,8 @@ class Checkpoints(Checkpoint):
             self._save(trainer)
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Note that an hour's updates are done, but its scores are not."""
+        """Keep the config; note that an hour's updates are done, but its scores are not."""
+        checkpoint[IN_CHECKPOINT] = self.config
         if self._hour_is_learned:
             loops = checkpoint["loops"]["fit_loop"]
             for count in ("total", "current"):
@@ -131,6 +138,9 @@ class Checkpoints(Checkpoint):
             if last.exists():
                 os.replace(last, self.dirpath / BEFORE)
             os.replace(following, last)
+            if self.on_first is not None:
+                self.on_first()
+                self.on_first = None
         ReplayDataModule.of(trainer).checkpoint_is_written()
         if trainer.is_global_zero:
             for logger in trainer.loggers:

@@ -1,6 +1,7 @@
 """A run's folder: `runs/<name>/<number>`, claimed before anything is written and given back if nothing was."""
 
 import os
+import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,8 @@ PROCESSES_VARIABLES = ("WORLD_SIZE", "SLURM_NTASKS")
 """Return how many there are, where torchrun or srun has started them."""
 CONFIG = "config.yaml"
 """Of a run, everything resolved."""
+STOPPED = "stopped.txt"
+"""In a run's folder, what has ended it before its time."""
 OF_ONE_RUN = ("checkpoints", "play", "best")
 """Folders in a run's that no other run writes into."""
 LOCK = "lock"
@@ -60,9 +63,24 @@ def alone_in(folder: Path) -> Iterator[None]:
     if lock is None:
         raise DistillError(f"another process runs in {folder}; wait for it, or give another run_dir")
     with lock:
+        lock.truncate(0)
+        lock.write(f"{os.getpid()} on {socket.gethostname()}".encode())
+        lock.flush()
         for part in (folder, *(folder / name for name in OF_ONE_RUN)):
             remove_unfinished(part)
         yield
+
+
+def runs_by(folder: Path) -> str | None:
+    """Return by whom a run goes on, process and machine; None where nobody is in its folder."""
+    path = folder / LOCK
+    if not path.is_file():
+        return None
+    lock = locked(path.open("rb+"))
+    if lock is not None:
+        lock.close()
+        return None
+    return path.read_text() or "another process"
 
 
 def current() -> Path:

@@ -9,6 +9,7 @@ import importlib.util
 import io
 import os
 import re
+import time
 from argparse import Namespace
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -30,17 +31,26 @@ from distill.runs.folder import current
 from distill.runs.scores import flat_scores, games_of
 
 FILM_SECONDS = 30
+FIRST_COLUMNS = ("hour", "step", "seconds", "updates_per_second")
 
 
 class Metrics(CSVLogger):
     """Metrics as CSV in a run's folder; where a run goes on, what it had written before stays.
 
+    Each row begins with the simulated hour, the updates taken (`step`), the seconds for which the run has gone on, and
+    the updates a second since the row before.
+
     Args:
         folder: Of the run.
+        updates_per_hour: Of an hour.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, updates_per_hour: int) -> None:
         super().__init__(folder, name="", version="")
+        self._updates_per_hour = updates_per_hour
+        self._seconds_before = 0.0
+        self._begun = time.monotonic()
+        self._last = 0, 0.0  # step and seconds
         self._experiment: _MetricRows | None = None  # type: ignore[assignment]  # Lightning's would not put rows back
         self._file = folder / "metrics.csv"
         self._before = list(csv.DictReader(self._file.read_text().splitlines())) if self._file.is_file() else []
@@ -61,8 +71,17 @@ class Metrics(CSVLogger):
             if step is not None and (at > step or (at == step and set(had) & set(metrics))):
                 break  # from here on all is logged again
             self.experiment.log_metrics(had, at)
+            self._seconds_before = float(had.get("seconds", 0))
+            self._last = at, self._seconds_before
         self._before.clear()
-        super().log_metrics(metrics, step)
+        now, (last_step, last_seconds) = self._seconds_before + time.monotonic() - self._begun, self._last
+        timed: dict[str, Any] = {"seconds": round(now, 2)}
+        if step is not None:
+            timed["hour"] = round(step / self._updates_per_hour, 4)
+            if step > last_step:
+                timed["updates_per_second"] = round((step - last_step) / max(now - last_seconds, 1e-9), 2)
+                self._last = step, now
+        super().log_metrics({**timed, **metrics}, step)
 
 
 class _MetricRows:
@@ -84,7 +103,8 @@ class _MetricRows:
         """Write the file, if there is news."""
         if len(self._rows) > self._saved:
             text = io.StringIO()
-            writer = csv.DictWriter(text, sorted(set().union(*self._rows)), lineterminator="\n")
+            names = sorted(set().union(*self._rows) - set(FIRST_COLUMNS))
+            writer = csv.DictWriter(text, [*FIRST_COLUMNS, *names], lineterminator="\n")
             writer.writeheader()
             writer.writerows(self._rows)
             write_atomically(self._file, text.getvalue().encode())

@@ -1,6 +1,8 @@
 """A run's end: its network as a file, and what teacher and student are worth beside each other."""
 
+import subprocess
 import time
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from distill.weights.callables import CallableNetwork
 from distill.weights.digests import digest_of
 from distill.weights.files import save_network
 
+PACKAGE = Path(__file__).parent.parent
 TEACHER = "teacher"
 """Who else than the trained module plays episodes that are scored; see `distill.module.PolicyModule.on_score`."""
 
@@ -91,6 +94,30 @@ class ScoreTable(L.Callback):
             print_games(f"after hour {trainer.current_epoch + 1}", scores)
 
 
+def learned_by(model: PolicyModule) -> dict[str, Any]:
+    """Describe what a module has learned by, and with which versions."""
+    kind = type(model)
+    said = {name: getattr(model, name) for name in ("loss_name", "temperature", "double_q") if hasattr(model, name)}
+    if kind.__module__.partition(".")[0] != "distill":
+        said["module"] = f"{kind.__module__}.{kind.__qualname__}"
+    optimizers = model.trainer.optimizers
+    versions = {"distill": version("distill"), "torch": torch.__version__, "ale_py": version("ale-py")}
+    if (commit := commit_of(PACKAGE)) is not None:
+        versions["commit"] = commit
+    return {**said, "optimizer": type(optimizers[0]).__name__ if optimizers else None, "versions": versions}
+
+
+def commit_of(package: Path) -> str | None:
+    """Return the git commit of the checkout that a package lies at the top of; None where it lies in none."""
+    if not (package.parent / ".git").exists():
+        return None
+    asked = ["git", "-C", str(package), "rev-parse", "HEAD"]
+    try:
+        return subprocess.run(asked, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
 def only(of_games: list[Any]) -> Any:
     """Write what is said of each game without a list where there is but one."""
     return of_games[0] if len(of_games) == 1 else of_games
@@ -139,6 +166,7 @@ def save_results(model: PolicyModule, data: ReplayDataModule, folder: Path | str
             "hours": model.current_epoch,
             "updates": model.global_step,
             "teacher": only([data.teachers[game].name if taught else None for game in model.games]),
+            **learned_by(model),
         },
     }
     folder = Path(folder)

@@ -104,7 +104,7 @@ def print_table(scores: dict[str, Any]) -> None:
         "file": lambda of: "-" if of["file_bytes"] is None else f"{of['file_bytes'] / 1e6:.2f} MB",
         "forward, 1 observation": lambda of: f"{of['latency_ms']:.2f} ms",
         "score": lambda of: f"{of['mean']:.1f}",
-        "95% interval": lambda of: "{:.1f} to {:.1f}".format(*of["interval95"]),
+        "95% interval": lambda of: "-" if of["episodes"] == 1 else "{:.1f} to {:.1f}".format(*of["interval95"]),
         "episodes": lambda of: str(of["episodes"]),
     }
     for row, show in rows.items():
@@ -126,7 +126,7 @@ def print_games(title: str, scores: dict[str, dict[str, Any]]) -> None:
         table.add_column(column, justify="right")
     for game, of in scores.items():
         own = of["student" if taught else "teacher"]
-        row = [_score(own["mean"]), " to ".join(map(_score, own["interval95"]))]
+        row = [_score(own["mean"]), "-" if own["episodes"] == 1 else " to ".join(map(_score, own["interval95"]))]
         if taught:
             row = [_score(of["teacher"]["mean"]), *row, _percent(of["ratio"]), _percent(of["random_adjusted_ratio"])]
         table.add_row(game, *row)

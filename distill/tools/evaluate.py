@@ -161,7 +161,7 @@ def print_figures(figures: dict[str, Any]) -> None:
     rows = {
         "mean score": lambda of: f"{of['mean']:.2f}",
         "standard error": lambda of: f"{of['standard_error']:.2f}",
-        "95% interval": lambda of: "{:.2f} to {:.2f}".format(*of["interval95"]),
+        "95% interval": lambda of: "-" if of["episodes"] == 1 else "{:.2f} to {:.2f}".format(*of["interval95"]),
         "interquartile mean": lambda of: f"{of['iqm']:.2f}",
         "median": lambda of: f"{of['median']:g}",
         "lowest and highest": lambda of: f"{of['min']:g} and {of['max']:g}",

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from distill import checks
-from distill.atari.cartridge import num_actions
+from distill.atari.cartridge import game_name, num_actions
 from distill.errors import DistillError
 from distill.files.checkpoint import read_checkpoint
 from distill.losses import KINDS
@@ -19,6 +19,9 @@ from distill.weights.callables import CallableNetwork, Scores, Teacher, name_of
 from distill.weights.digests import identity
 from distill.weights.files import network_of, of_checkpoint, read_file, said_of
 
+RUN_FILES = ("student.safetensors", "teacher.safetensors", "checkpoints/last.ckpt")
+"""In a run's folder, what it learned; the first that is there."""
+
 
 def shipped() -> dict[str, Path]:
     """List the teachers that come with the package, by game."""
@@ -27,13 +30,19 @@ def shipped() -> dict[str, Path]:
 
 
 def find_weights(source: str) -> Path:
-    """Return a weight file by its path, or a shipped teacher's by its name.
+    """Return a weight file by its path, that of a run by its folder, or a shipped teacher's by its name.
 
     Raises:
-        ValueError: where there is neither.
+        ValueError: where there is none.
     """
     if source in shipped():
         return shipped()[source]
+    if os.path.isdir(source):
+        run = Path(source)
+        found = [path for name in RUN_FILES if (path := run / name).is_file()]
+        if not found:
+            raise DistillError(f"{source} is a folder without {', '.join(RUN_FILES)}; give a run that has learned")
+        return found[0]
     if not os.path.isfile(source):  # false, too, for a name too long to be one
         raise DistillError(f"{source!r} is neither a file nor a shipped teacher ({', '.join(shipped()) or 'none'})")
     return Path(source)
@@ -58,6 +67,7 @@ def load_network(source: str, game: str | None = None) -> tuple[DQN, dict[str, A
     """
     path = find_weights(source)
     try:
+        game = None if game is None else game_name(game)
         header, tensors = _read_source(path, game)
     except (ValueError, OSError) as error:
         raise DistillError(f"{path}: {said_of(error)}") from error
@@ -93,13 +103,13 @@ def load_playing(source: str | Scores, game: str) -> Teacher:
     """Load a network that is to play a game.
 
     Args:
-        source: As for `load_teacher`; or the folder of a teacher's run that keeps its best
-            networks, of which this is then the first; or a module or function, as for `CallableNetwork`, which gives
-            values unless its attribute `kind` is `policy`.
+        source: As for `load_teacher`; of the folder of a teacher's run that keeps its best networks, the first of
+            them; or a module or function, as for `CallableNetwork`, which gives values unless its attribute `kind` is
+            `policy`.
         game: ALE name.
 
     Raises:
-        ValueError: for an unknown game, as `load_teacher` and `CallableNetwork`, and for a folder without an index.
+        ValueError: for an unknown game, as `load_teacher` and `CallableNetwork`, and for a folder without weights.
     """
     actions = num_actions(game)
     if not isinstance(source, str):
@@ -108,14 +118,15 @@ def load_playing(source: str | Scores, game: str) -> Teacher:
         network = CallableNetwork(source, game, actions, digest=identity(source))
         return Teacher(name_of(source), network, None, kind)
     run = Path(source)
-    if source in shipped() or not run.is_dir():
-        loaded, header = load_teacher(source, game, actions)
-        return Teacher(source, loaded, find_weights(source), header.get("kind", "values"))
-    index = read_index(run)
-    if index is None:
+    index = read_index(run) if source not in shipped() and run.is_dir() else None
+    if index is not None:
+        if index.game != game:
+            raise DistillError(f"{run} is a teacher of {index.game}, not {game}; give a teacher for {game}")
+        first = index.best(0)
+        return Teacher(source, read_network(run, first, game), run / FOLDER / first.file, "values")
+    if run.is_dir() and source not in shipped() and not any((run / name).is_file() for name in RUN_FILES):
         raise DistillError(
             f"{run} holds no {FOLDER}/{BEST_INDEX}; first start its teacher, with model.score_every_hours"
         )
-    if index.game != game:
-        raise DistillError(f"{run} is a teacher of {index.game}, not {game}; give a teacher for {game}")
-    return Teacher(source, read_network(run, index.best(0), game), run / FOLDER / index.best(0).file, "values")
+    loaded, header = load_teacher(source, game, actions)
+    return Teacher(source, loaded, find_weights(source), header.get("kind", "values"))

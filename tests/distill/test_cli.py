@@ -20,6 +20,7 @@ from distill.commands import COMMANDS, divide, words_of
 from distill.files.checkpoint import newest
 from distill.runs.folder import alone_in
 from distill.runs.scores import compare
+from distill.tools.evaluate import evaluate
 from distill.weights.load import load_network
 
 ROOT = str(Path(__file__).parents[2])
@@ -98,9 +99,45 @@ def test_validate_scores_a_checkpoint_without_being_told_its_config(fit, workdir
     expected = json.loads((workdir / "mine" / "scores.json").read_text())["student"]["mean"]
     capsys.readouterr()
     main(["validate", "--ckpt_path", "mine/checkpoints/last.ckpt"])
-    assert f"pong: {expected:.1f} (" in capsys.readouterr().out
+    assert f"pong: {expected:.1f}, 1 episode\n" in capsys.readouterr().out
+    main(["validate", "--ckpt_path", "mine"])  # a run's folder
+    assert f"pong: {expected:.1f}, 1 episode\n" in capsys.readouterr().out
     main(["validate", "--config", "debug", "--ckpt_path", "mine/checkpoints/last.ckpt", "--data.eval_episodes", "3"])
     assert "3 episodes" in capsys.readouterr().out
+
+
+def test_what_validate_cannot_take_is_named(fit, workdir, capsys):
+    """A missing file, a folder without checkpoints, a weight file, a checkpoint that was moved."""
+    fit("--run_dir", "mine")
+    (workdir / "moved.ckpt").write_bytes((workdir / "mine" / "checkpoints" / "last.ckpt").read_bytes())
+    for given, said in {
+        "nowhere.ckpt": "nowhere.ckpt does not exist",
+        "conf": "conf holds no checkpoint; give a run's folder",
+        "mine/student.safetensors": "is no checkpoint; evaluate mine/student.safetensors scores a weight file",
+        "moved.ckpt": "lies in no run's folder, whose config says how to score it; give --config",
+    }.items():
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            main(["validate", "--ckpt_path", given])
+        assert stop.value.code == 2
+        assert said in capsys.readouterr().err
+
+
+def test_a_runs_folder_stands_for_what_it_learned(fit, workdir, capsys):
+    """`evaluate`, `export`, a teacher and `pretrained` take it."""
+    fit("--run_dir", "mine")
+    few = ["--episodes", "1", "--max_frames", "400"]
+    assert (
+        evaluate("mine", episodes=1, max_frames=400)["scores"]
+        == evaluate("mine/student.safetensors", episodes=1, max_frames=400)["scores"]
+    )
+    main(["evaluate", "pong", "--teacher", "mine", *few])
+    main(["export", "mine", "--out", "mine.onnx"])
+    fit("--run_dir", "next", "--data.teacher", "mine", "--model.temperature", "1", "--model.pretrained", "mine")
+    assert load_network("next")[1]["trained"]["teacher"] == "mine"
+    with pytest.raises(SystemExit):
+        main(["evaluate", "conf", *few])
+    assert "conf is a folder without student.safetensors" in capsys.readouterr().err
 
 
 def test_scores_are_kept_before_they_are_shown(fit, workdir, monkeypatch):
@@ -284,8 +321,9 @@ def test_first_words_are_those_of_the_parser(name, capsys):
         assert set(TRAINERS_WORDS[name]) == parsed
         return
     own, forwarded = words_of(name)
-    assert set(own) == parsed | set(re.findall(r"^  ([a-z]\w*)  ", shown, re.MULTILINE))
     signature = inspect.signature(getattr(import_module(f"distill.{COMMANDS[name]}"), name.replace("-", "_")))
+    alone = {one.name for one in signature.parameters.values() if one.kind is one.POSITIONAL_ONLY}
+    assert set(own) | alone == parsed | alone | set(re.findall(r"^  ([a-z]\w*)  ", shown, re.MULTILINE))
     taken = {one for one in signature.parameters if one.endswith("_options")}
     assert {f"{word}_options" for word in forwarded} == taken
 
@@ -316,6 +354,9 @@ def test_interpolation_follows_the_command_line(workdir, capsys):
     assert resolved(capsys, "--config", "again.yaml") == config
 
 
+STOPPING = ["--trainer.callbacks+=lightning.pytorch.callbacks.EarlyStopping"]
+
+
 @pytest.mark.parametrize(
     ("args", "reason"),
     [
@@ -324,7 +365,15 @@ def test_interpolation_follows_the_command_line(workdir, capsys):
         (["--data.num_envs", "abc"], '"num_envs": expected int. Got value: abc'),
         (["--model.temperature", "hot"], '"temperature": expected float. Got value: hot'),
         (["--model.temperature=-1"], "temperature is -1.0; it must be above 0"),
-        (["--data.game", "pongg"], "game 'pongg' is unknown; choose one of adventure, "),
+        (["--data.game", "pongg"], "game 'pongg' is unknown; did you mean pong"),
+        (
+            [*STOPPING, "--trainer.callbacks.monitor=val/scor"],
+            "which this run never logs; did you mean val/score?",
+        ),
+        (["--trainer.callbacks+=lightning.pytorch.callbacks.BatchSizeFinder"], "BatchSizeFinder changes nothing here"),
+        (["--data.batch_size=1e9"], "data.batch_size 1000000000 times data.block_updates 4 needs"),
+        (["--data.memory_hours=1e12"], "of 240 steps needs"),
+        (["--data.eval_episodes=1e12"], "data.eval_episodes 1000000000000 needs"),
         (["--data.game", "breakout"], "plays pong, not breakout"),
         (["--data.teacher", "nowhere.safetensors"], "neither a file nor a shipped teacher"),
         (["--data.teacher", "conf/compress.yaml"], "no weight file of this project"),
@@ -390,7 +439,7 @@ def test_a_full_disk_stops_the_run_where_it_can_go_on(fit, workdir, monkeypatch,
         fit("--run_dir", "mine", "--data.overlap", "false", "--trainer.max_epochs=2")
     assert stop.value.code == 1
     (message,) = capsys.readouterr().err.splitlines()[-1:]
-    end = "resume with --resume mine, when files can be written there"
+    end = "resume when files can be written there with: python -m distill fit --resume mine"
     assert message == f"error: [Errno 28] No space left on device; {end}"
     assert len(list((workdir / "mine" / "hours").iterdir())) == 2  # the first hour, and the locks
     monkeypatch.setattr(os, "fsync", real)

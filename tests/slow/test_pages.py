@@ -31,7 +31,15 @@ FITS = [
     if command.startswith("fit --config") and not re.search("my_file|print_config|breakout|seaquest", command)
 ]
 """One after the other shrunken; the others in the tests that say so."""
-BY_OTHERS = ("bench", "record", "report conf/results --write", "evaluate pong", "fit --config compress --print_config")
+BY_OTHERS = (
+    "bench",
+    "record",
+    "report conf/results --write",
+    "evaluate pong",
+    "fit --config compress --print_config",
+    "status",
+)
+
 """What tests of these commands run, or no test can: a window to play in."""
 
 

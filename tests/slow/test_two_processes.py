@@ -88,7 +88,7 @@ def test_two_processes_are_one_run(workdir, capsys):
     assert scored["episodes"] == 3
     codes = both([*ARGS, "--run_dir", "parts"], stop_after="0-1.weights")
     assert codes == [143, 143], logs()
-    assert "resume with --resume parts" in Path("rank0.log").read_text()
+    assert "resume with: python -m distill fit --resume parts" in Path("rank0.log").read_text()
     assert both(["--resume", "parts"]) == [0, 0], logs()
     assert_equal_students("whole", "parts")
 
@@ -117,7 +117,7 @@ def test_torchrun_starts_and_stops_them(workdir):
         time.sleep(0.05)
     run.terminate()
     assert run.wait() != 0
-    assert "resume with --resume parts" in Path("torchrun.log").read_text()
+    assert "resume with: python -m distill fit --resume parts" in Path("torchrun.log").read_text()
     assert torchrun("--resume", "parts").wait() == 0, Path("torchrun.log").read_text()
     assert_equal_students("whole", "parts")
 

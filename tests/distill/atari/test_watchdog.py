@@ -53,3 +53,6 @@ def test_time_is_counted_per_call():
         with watch:
             assert not watch.overdue()
     assert not watch.overdue()
+    with watch:  # a machine so slow that little moves, but something does
+        assert not any(watch.overdue(moved=True) for _ in range(50))
+        assert any(watch.overdue(moved=True) for _ in range(20))

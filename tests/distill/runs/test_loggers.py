@@ -78,9 +78,19 @@ def test_curves_stand_at_the_updates_taken(logged, records):
     assert axis["step_metric"] == "trainer/global_step"
     with (logged / "metrics.csv").open() as file:
         rows = list(csv.DictReader(file))
-    for name in ("train/loss", "val/score", "hour", "online/teachers_hour"):
+    for name in ("train/loss", "val/score", "online/teachers_hour"):
         written = [(float(row["step"]), float(row[name])) for row in rows if row[name]]
         assert history(records, name) == written
+
+
+def test_each_row_says_when(logged):
+    """The first columns are hour, updates, seconds and updates a second; the seconds never go back."""
+    with (logged / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0])[:4] == ["hour", "step", "seconds", "updates_per_second"]
+    assert [float(row["hour"]) for row in rows] == [int(row["step"]) / 8 for row in rows]
+    seconds = [float(row["seconds"]) for row in rows]
+    assert seconds == sorted(seconds)
 
 
 def test_the_whole_config_is_there(records):
@@ -89,7 +99,7 @@ def test_the_whole_config_is_there(records):
     assert config["model"]["init_args"]["temperature"] == 0.01
     assert config["model"]["init_args"]["decay"] == 0.95  # a default
     assert config["data"]["init_args"]["hour_steps"] == 240
-    assert config["trainer"]["callbacks"][0]["init_args"]["teacher_run"] == "teacher"
+    assert config["trainer"]["callbacks"][0]["init_args"]["teacher_run"].endswith("/teacher")
     (run,) = [record["run"] for record in records if record["type"] == "run"]
     assert (run["project"], run["display_name"]) == ("distill", "a/0")
 

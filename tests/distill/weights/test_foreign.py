@@ -298,7 +298,7 @@ def refused(environments, tmp_path_factory) -> dict[str, Path]:
         ("quantiles.zip", "pong", "n_quantiles is 4"),
         ("nine", "pong", "a CleanRL DQN with 9 actions; pong has 6, or 18"),
         ("good.zip", "breakout", "a Stable-Baselines3 DQN with 6 actions; breakout has 4, or 18"),
-        ("good.zip", "pongg", "game 'pongg' is unknown; choose one of"),
+        ("good.zip", "pongg", "game 'pongg' is unknown; did you mean pong"),
         ("good.zip", None, "does not say what it plays; say which game"),
         ("one_frame", "pong", "conv1.weight is 32x1x8x8; ours would be 32x4x8x8"),
         ("list", "pong", "a list that PyTorch saved, not tensors by name"),
