@@ -68,7 +68,7 @@ def _write_run(
     config = {
         "seed_everything": seed,
         "trainer": {"max_epochs": hours, "callbacks": None, "precision": None},
-        "model": {"class_path": f"distill.{name}", "init_args": init},
+        "model": {"class_path": options.get("module", f"distill.{name}"), "init_args": init},
         "data": {"init_args": {**of, **hour, "seed": seed, "eval_episodes": 30}},
     }
 

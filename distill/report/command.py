@@ -23,7 +23,7 @@ ABOUT = (
 
 
 def report(runs: list[str], out: str = "report", write: str | list[str] | None = None) -> None:
-    """Turn runs into the paper's tables and figures, ours beside the paper's numbers.
+    """Turn runs into tables and figures: the paper's, ours beside its numbers, and one of all other runs.
 
     Table 1 (losses), B1 with figure 3 (sizes), B2 with figure 4 (three games), 2 (ten games), figure 5 (learning
     teachers), and temperatures; which run belongs where, its config says. Seeds of one experiment are taken together.
@@ -35,7 +35,7 @@ def report(runs: list[str], out: str = "report", write: str | list[str] | None =
             results, `conf/results`.
 
     Raises:
-        ValueError: where no run belongs into any of these, or a named one has not ended.
+        ValueError: where no run has ended, or a named one has not.
     """
     if write is not None:
         if len(runs) != 1:

@@ -226,7 +226,7 @@ def _experiment(config: Any, epochs: int, teachers: dict[str, str | None]) -> Ex
     game = data["game"]
     sources = game if isinstance(game, dict) else {game: data.get("teacher")}
     kept = {name: value for name, value in data.items() if name not in (*NO_MATTER, "game")}
-    kept["teachers"] = sources
+    kept["teachers"] = {game: teachers.get(game) or source for game, source in sources.items()}  # wherever they lie
     trainer = {name: config.trainer.get(name) for name in OF_TRAINER}
     loss = model.get("loss_name")
     return Experiment(

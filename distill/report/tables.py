@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from distill.report.charts import shares_chart, sizes_chart, temperatures_chart
 from distill.report.layouts import (
@@ -19,7 +20,7 @@ from distill.report.layouts import (
 )
 from distill.report.page import DASH, Grid, Section, interval, percent, points
 from distill.report.published import DQN_SCORES, GAME_NAMES
-from distill.report.results import Pooled, Result
+from distill.report.results import Pooled, Result, pool
 
 
 def sections_of(results: Sequence[Result]) -> tuple[list[Section], list[str]]:
@@ -39,9 +40,42 @@ def sections_of(results: Sequence[Result]) -> tuple[list[Section], list[str]]:
             notes += [f"{layout.title}: {note}" for note in left_out]
             with_full = _with_full_size(cells, results) if layout.name == "tableB1" else cells
             sections.append(_section(layout, cells, with_full))
-    unused = {result.run: result.experiment.described for result in results if result.run not in used}
-    notes += [f"`{run}` ({described}) belongs to no table of the paper's" for run, described in unused.items()]
+    others = [result for result in results if result.run not in used]
+    if others:
+        sections.append(_other_runs(others))
     return sections, list(dict.fromkeys(notes))
+
+
+def _other_runs(results: Sequence[Result]) -> Section:
+    """Lay out runs that belong into no table of the paper's, seeds of one experiment together."""
+    groups: dict[tuple[Any, ...], dict[int, Result]] = {}
+    for result in results:
+        groups.setdefault((result.experiment, result.protocol, result.game), {}).setdefault(result.seed, result)
+    pooled = [pool(list(seeds.values())) for seeds in groups.values()]
+    rows, numbers = [], []
+    for of in pooled:
+        first = of.results[0]
+        what = first.experiment.described
+        module = first.experiment.module.rpartition(".")[2]
+        game = GAME_NAMES.get(first.game, first.game)
+        seeds = str(len(of.seeds)) if len(of.seeds) > 1 else f"1 ({of.seeds[0]})"
+        scores = (points(of.mean), interval(of.interval95), points(of.teacher), percent(of.above_random))
+        rows.append((str(first.run), game, f"{module}: {what}", f"{first.experiment.hours:.3g}", seeds, *scores))
+        runs = " ".join(str(result.run) for result in of.results)
+        low, high = of.interval95
+        numbers.append(
+            {
+                **{"runs": runs, "game": first.game, "module": first.experiment.module, "what": what},
+                **{"hours": first.experiment.hours, "updates": first.experiment.updates},
+                **{"seeds": " ".join(map(str, of.seeds)), "score": of.mean, "low": low, "high": high},
+                **{"teacher": of.teacher, "above_random": of.above_random},
+            }
+        )
+    header = ("run", "game", "what", "hours", "seeds", "score", "95% interval", "its teacher's", "share above random")
+    said = ["Runs that belong into none of the paper's tables; hours are of 54,000 steps."]
+    return Section(
+        "runs", "Other runs", said, [Grid("Scores, and shares of the teachers' points", header, rows)], numbers
+    )
 
 
 def _with_full_size(cells: Cells, results: Sequence[Result]) -> Cells:

@@ -264,7 +264,7 @@ def test_what_a_run_goes_on_from_is_not_evicted(make_teacher, small, tmp_path, m
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        ({"game": "pongg"}, "choose one of .*pong"),
+        ({"game": "pongg"}, "did you mean pong"),
         ({"teacher": "nowhere"}, "neither a file nor a shipped teacher"),
         ({"hour_steps": 0}, "hour_steps is 0"),
         ({"hour_steps": 121}, "multiple of"),

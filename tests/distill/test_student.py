@@ -45,7 +45,7 @@ def test_the_loss_is_the_named_one(batch, name, expected):
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        ({"game": "pongg"}, "choose one of .*pong"),
+        ({"game": "pongg"}, "did you mean pong"),
         ({"network": "net9"}, "dqn, net1, net2, net3"),
         ({"loss_name": "kll"}, "nll, mse, kl, gap"),
         ({"temperature": 0.0}, "above 0"),

@@ -13,8 +13,8 @@ def random_actions(games: Atari, steps: int, seed: int = 0) -> np.ndarray:
 
 @pytest.mark.parametrize("ask", [check_game, num_actions, action_names, rom_md5, lambda game: Atari(game, 1)])
 def test_unknown_game(ask):
-    """An unknown game is refused with the list of those that there are."""
-    with pytest.raises(ValueError, match=r"'MsPacman' is unknown.* breakout, .* ms_pacman, .* pong, "):
+    """An unknown game is refused with the name that is near."""
+    with pytest.raises(ValueError, match="'MsPacman' is unknown; did you mean ms_pacman"):
         ask("MsPacman")
 
 

@@ -99,7 +99,7 @@ def test_other_files_and_games_are_refused(starts, tmp_path):
         ({"starts": ()}, "there are no starts"),
         ({"starts": (Start(np.array([0, 18], np.uint8), ""),)}, "start 0 of breakout .* from 0 to 17"),
         ({"starts": (Start(np.zeros(0, np.uint8), ""),)}, "start 0 of breakout .* one or more"),
-        ({"game": "breakot"}, "choose one of"),
+        ({"game": "breakot"}, "did you mean breakout"),
     ],
 )
 def test_bad_starts_are_refused(starts, changed, reason):

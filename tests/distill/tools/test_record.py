@@ -19,7 +19,7 @@ def test_mistakes_are_one_line(tmp_path, capsys):
     """An unknown game, a size that is none, and a file that exists are refused before any window opens."""
     (tmp_path / "log.txt").write_text("precious")
     for args, reason in (
-        (["pongg"], "choose one of"),
+        (["pongg"], "did you mean pong"),
         (["pong", "--zoom", "0"], "zoom is 0.0; it must be above 0"),
         (["pong"], "log.txt exists; give a new file"),
     ):
