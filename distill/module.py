@@ -256,7 +256,13 @@ class PolicyModule(L.LightningModule):
         # A `training_step` runs under one autocast context, which would keep the weights that it rounded before and use
         # them for this minibatch: those of the last one or, rounded without gradients, none that can learn.
         torch.clear_autocast_cache()
-        loss = self.loss(batch).mean()
+        losses = self.loss(batch)
+        if losses.ndim != 1:
+            raise DistillError(
+                f"the loss of {type(self).__name__} gives shape {list(losses.shape)}; it must give a number for each "
+                "row of a minibatch, and leave their mean to us"
+            )
+        loss = losses.mean()
         optimizer.zero_grad()
         backward(loss)
         optimizer.step()

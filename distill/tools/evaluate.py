@@ -15,15 +15,17 @@ from distill.atari.starts import Starts
 from distill.engine import frozen_policy
 from distill.errors import DistillError
 from distill.evaluation import EvalConfig, Played, random_score
-from distill.film import Actor, film, temperature_of
-from distill.film import check_film as check_film
+from distill.film import Actor, check_film, film, temperature_of
 from distill.precision import fitting
 from distill.rollout import Policy
 from distill.runs.scores import compare, play_with_bar, write_scores
 from distill.summary import summarise
+from distill.tools.export import load_program
 from distill.weights.load import load_network, load_teacher
-from distill.weights.onnx_files import load_onnx
+from distill.weights.onnx_files import load_exported, open_onnx
 
+EXPORTED = {".onnx": open_onnx, ".pt2": load_program}
+"""Endings of files that `export` wrote, and what reads them."""
 FEW_GAMES = 30
 """From no-op starts, a player without anything random plays at most about so many different games."""
 
@@ -45,7 +47,8 @@ def evaluate(
     """Score a network, from no-op starts or from those of a file.
 
     Args:
-        weights: A shipped teacher's name, a weight file, a run's checkpoint, or an `.onnx` file that `export` wrote.
+        weights: A shipped teacher's name, a weight file, a run's folder or checkpoint, or an `.onnx` or `.pt2`
+            file that `export` wrote.
         game: Which, of a network that plays several.
         starts: A file of starts; `noop` means up to 30 no-ops.
         episodes: How many, 1 or more; by default 30, or each start of the file once.
@@ -112,15 +115,15 @@ def player_of(weights: str, game: str | None, dtype: torch.dtype) -> tuple[Polic
     Args:
         weights: As for `evaluate`.
         game: Which it must play; None means the only one it does.
-        dtype: To compute with; an ONNX file says itself.
+        dtype: To compute with; an exported file says itself.
 
     Raises:
-        ValueError: as `distill.weights.load.load_teacher` and `distill.weights.onnx_files.load_onnx`.
+        ValueError: as `distill.weights.load.load_teacher` and `distill.weights.onnx_files.load_exported`.
     """
-    if Path(weights).suffix == ".onnx":
+    if (reader := EXPORTED.get(Path(weights).suffix)) is not None:
         if dtype != torch.float32:
             raise DistillError(f"{weights} computes in float32; precision must be 32-true")
-        policy, header = load_onnx(Path(weights), game)
+        policy, header = load_exported(Path(weights), reader, game)
         return policy, header["game"], temperature_of(header.get("kind", "values"))
     header = load_network(weights, game)[1]
     network, _ = load_teacher(weights, header["game"], num_actions(header["game"]))

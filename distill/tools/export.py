@@ -125,8 +125,18 @@ def packed(network: DQN, header: dict[str, Any], format: str) -> bytes:
     return content.getvalue()
 
 
-def _load_torch(content: bytes) -> Policy:
-    return module_policy(torch.export.load(io.BytesIO(content)).module())
+def load_program(content: bytes) -> tuple[Policy, dict[str, Any]]:
+    """Return the policy in what `torch.export` wrote here, and its header. A program runs: load none of strangers.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    said = {HEADER: ""}
+    try:
+        program = torch.export.load(io.BytesIO(content), extra_files=said)
+        return module_policy(program.module()), json.loads(said[HEADER])
+    except Exception as error:  # whatever PyTorch's reader raises
+        raise DistillError(f"no torch.export of this project ({str(error).splitlines()[0]})") from error
 
 
 def _load_safetensors(content: bytes) -> Policy:
@@ -139,7 +149,7 @@ def _load_safetensors(content: bytes) -> Policy:
 NAMES = {"onnx": "ONNX Runtime", "torch": "torch.export", "safetensors": "safetensors"}
 READERS: dict[str, Callable[[bytes], Policy]] = {
     "onnx": lambda content: open_onnx(content)[0],
-    "torch": _load_torch,
+    "torch": lambda content: load_program(content)[0],
     "safetensors": _load_safetensors,
 }
 

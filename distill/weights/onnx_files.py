@@ -1,6 +1,7 @@
 """Networks as ONNX files: written with what they are, and played by ONNX Runtime."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -40,18 +41,21 @@ def open_onnx(content: bytes) -> tuple[Policy, dict[str, Any]]:
     return SessionPolicy(session), header
 
 
-def load_onnx(path: Path, game: str | None = None) -> tuple[Policy, dict[str, Any]]:
+def load_exported(
+    path: Path, read: Callable[[bytes], tuple[Policy, dict[str, Any]]] = open_onnx, game: str | None = None
+) -> tuple[Policy, dict[str, Any]]:
     """Read a network from a file that `export` wrote: how it plays, and its header.
 
     Args:
         path: The file.
+        read: Takes its content apart, as `open_onnx`.
         game: Which it must play; None means whichever it does.
 
     Raises:
         ValueError: for a file that is missing, damaged, not ours or of another game.
     """
     try:
-        policy, header = open_onnx(path.read_bytes())
+        policy, header = read(path.read_bytes())
     except (OSError, ValueError) as error:
         raise DistillError(f"{path} cannot be played: {error}") from error
     if game is not None and header["game"] != game:

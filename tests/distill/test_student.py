@@ -244,3 +244,14 @@ def test_two_optimisers_are_refused(make_teacher, small):
 
     with pytest.raises(DistillError, match="returns 2 optimisers; an update is one step of one"):
         fit(Two("pong", network="net3"), ReplayDataModule("pong", make_teacher("pong"), **small), hours=1)
+
+
+def test_a_loss_of_the_wrong_shape_is_named(make_teacher, small):
+    """A mean, which anybody would write, is refused by the name of the class that gave it."""
+
+    class Mean(StudentModule):
+        def loss(self, batch):
+            return super().loss(batch).mean()
+
+    with pytest.raises(ValueError, match=r"the loss of Mean gives shape \[\]; it must give a number for each row"):
+        fit(Mean("pong"), ReplayDataModule("pong", make_teacher("pong"), **small), 1)

@@ -15,7 +15,7 @@ from distill.networks import build
 from distill.tools import export
 from distill.weights.files import save_network
 from distill.weights.load import load_network, load_teacher
-from distill.weights.onnx_files import load_onnx
+from distill.weights.onnx_files import load_exported
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def test_one_game_of_several_answers_as_in_the_whole(several, workdir, capsys, f
     whole = frozen_policy(load_network(several, "breakout")[0])
     (path,) = workdir.glob("several-breakout.*")
     if format == "onnx":
-        policy, header = load_onnx(path)
+        policy, header = load_exported(path)
         assert header["actions"] == ["NOOP", "FIRE", "RIGHT", "LEFT"]
         assert header["stacked_frames"] == 4
     elif format == "torch":
@@ -54,14 +54,17 @@ def test_one_game_of_several_answers_as_in_the_whole(several, workdir, capsys, f
         np.testing.assert_allclose(policy(observations(number)), whole(observations(number)), atol=1e-5)
 
 
-def test_an_onnx_file_plays(make_teacher, workdir, capsys):
-    """`evaluate` gives an ONNX file the score of the network it came from, beside it."""
-    main(["export", make_teacher("pong"), "--out", "mine.onnx", "--teacher", make_teacher("pong", "dqn")])
+@pytest.mark.parametrize(
+    ("out", "format", "runs_by"), [("mine.onnx", "onnx", "ONNX Runtime"), ("mine.pt2", "torch", "torch.export")]
+)
+def test_an_exported_file_plays(make_teacher, workdir, capsys, out, format, runs_by):
+    """`evaluate` gives an exported file the score of the network it came from, beside it."""
+    main(["export", make_teacher("pong"), "--out", out, "--teacher", make_teacher("pong", "dqn"), "--format", format])
     shown = capsys.readouterr().out
     assert "teacher" in shown
-    assert shown.count("ONNX Runtime") == 2
-    args = ["--episodes", "2", "--max_frames", "1000", "--json", "scores.json"]
-    main(["evaluate", "mine.onnx", "--teacher", make_teacher("pong"), *args])
+    assert shown.count(runs_by) == 2
+    args = ["--episodes", "2", "--max_frames", "400", "--json", "scores.json"]
+    main(["evaluate", out, "--teacher", make_teacher("pong"), *args])
     scores = json.loads((workdir / "scores.json").read_text())
     assert scores["scores"] == scores["teacher"]["scores"]
 
