@@ -43,7 +43,17 @@ from distill.module import Diverged, PolicyModule
 from distill.runs import loggers
 from distill.runs.checkpoints import Checkpoints, SealedFiles
 from distill.runs.config import changes, check_plain, replace_config, whole_config
-from distill.runs.folder import CONFIG, RESUME_LAST, STOPPED, alone_in, claim, give_back, is_of, last_checkpoint
+from distill.runs.folder import (
+    CONFIG,
+    RESUME_LAST,
+    RUN_DIR_VARIABLE,
+    STOPPED,
+    alone_in,
+    claim,
+    give_back,
+    is_of,
+    last_checkpoint,
+)
 from distill.runs.loggers import Metrics
 from distill.runs.process import rank
 from distill.runs.progress import HourBar, PlayScore
@@ -349,6 +359,9 @@ def run_fit(args: list[str]) -> None:
             run_cli(DistillCLI, args)
         except Stopped as stop:
             raise DistillError("interrupted", code=stop.code) from stop
+        finally:
+            if rank() == 0:  # it is no other run's that this process, or one that it starts, may begin
+                os.environ.pop(RUN_DIR_VARIABLE, None)
 
 
 def note_end(run: Path, error: BaseException | None) -> None:

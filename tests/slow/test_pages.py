@@ -78,7 +78,7 @@ def test_scores_and_starts_as_in_the_pages(workdir, capsys):
     main(["fit", "--config", "conf/compress.yaml", "--config", "conf/debug.yaml"])
     short = {
         "draw-starts": ["--episodes", "1", "--epsilon", "1", "--count", "3"],
-        "evaluate": ["--episodes", "2", "--max_frames", "400"],
+        "evaluate": ["--episodes", "2", "--max_frames", "1000"],
         "export": [],
         "import-starts": ["--count", "10"],
     }
@@ -114,8 +114,8 @@ def test_a_teacher_and_its_students_as_in_the_pages(workdir, capsys):
     shrunken = ["--teacher.config", "conf/debug.yaml", "--student.config", "conf/debug.yaml", "--seeds", "[0]"]
     main([*shlex.split(online), *shrunken])
     err = capsys.readouterr().err
-    assert "[1/2] teacher  play  hour" in err
-    assert "[2/2] student0 play  hour" in err
+    assert "[1/2] teacher  done  hour" in err
+    assert "[2/2] student0 done  hour" in err
     (alone,) = re.findall(r"^\[2/2\] student0: (.+ fit .+)$", err, re.MULTILINE)
     alone = shlex.split(alone.replace("runs/online/0/student0", "alone"))
     subprocess.run(alone, check=True, capture_output=True, env={**os.environ, **threads_of(2)})

@@ -1,6 +1,7 @@
 """A run's config says what was learned, wherever the run goes on and whatever stops it, by the commands people type."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -90,6 +91,11 @@ def test_a_runs_config_makes_the_run_again(run, tmp_path):
     networks = (load_network(str(folder / "student.safetensors"))[0] for folder in (again, run))
     assert same_weights(*networks)
     assert changes((run / "config.yaml").read_text(), (again / "config.yaml").read_text()) == []
+
+
+def test_a_run_leaves_nothing_in_the_environment(run):
+    """A run that the same process begins later, or a process that it starts, does not take this run's folder."""
+    assert "DISTILL_RUN_DIR" not in os.environ
 
 
 def test_a_weight_file_says_how_it_was_made(run):
