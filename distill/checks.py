@@ -8,7 +8,7 @@ from distill.errors import DistillError
 
 
 def at_least(low: float, **values: float) -> None:
-    """Refuse what is below a bound."""
+    """Raise for a value below a bound."""
     for name, value in values.items():
         if not value >= low:
             raise DistillError(f"{name} is {value}; it must be {low} or more")
@@ -22,7 +22,7 @@ def above_zero(hint: str = "", **values: float) -> None:
 
 
 def between(low: float, high: float, **values: float) -> None:
-    """Refuse what is outside two bounds."""
+    """Raise for a value outside two bounds."""
     for name, value in values.items():
         if not low <= value <= high:
             raise DistillError(f"{name} is {value}; it must be between {low} and {high}")
@@ -37,7 +37,7 @@ def one_of(choices: Iterable[str], **values: str) -> None:
 
 
 def multiple(name: str, value: int, of: str, unit: int) -> None:
-    """Refuse what is no multiple of a unit."""
+    """Raise for a value that is no multiple of a unit."""
     if value % unit:
         raise DistillError(f"{name} is {value}; it must be a multiple of {of}, {unit}")
 

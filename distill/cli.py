@@ -84,7 +84,7 @@ def main(args: list[str] | None = None) -> None:
 
 
 def run(args: list[str]) -> None:
-    """Run a command, of what was typed.
+    """Run the command that was typed.
 
     Raises:
         DistillError: for a mistake, for what failed, and for a signal.

@@ -223,7 +223,7 @@ class ReplayDataModule(L.LightningDataModule):
 
     @property
     def _player(self) -> PolicyModule:
-        """The module that is trained."""
+        """Return the module that is trained."""
         module = self._fit_trainer.lightning_module
         assert isinstance(module, PolicyModule)
         return module
@@ -303,7 +303,7 @@ class ReplayDataModule(L.LightningDataModule):
         return {"format": FORMAT, **states}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Load that state, where a run resumes."""
+        """Load what `state_dict` returned, where a run resumes."""
         for game, experience in self.experiences.items():
             check_format("this checkpoint", state_dict.get("format"))
             experience.source.load_state_dict(state_dict[game])

@@ -341,7 +341,7 @@ class Rehearsal(DistillCLI):
         """Print nothing; the run will."""
 
     def claim(self, name: str, run_dir: str | None, *, resuming: bool) -> Path:
-        """Take no folder."""
+        """Claim nothing."""
         return Path(os.devnull)
 
     def _run_subcommand(self, subcommand: str) -> None:
@@ -349,7 +349,7 @@ class Rehearsal(DistillCLI):
 
 
 def run_fit(args: list[str]) -> None:
-    """Run one of them.
+    """Run `fit` or `validate`.
 
     Args:
         args: Its name, and its options.

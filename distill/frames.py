@@ -52,7 +52,7 @@ class Frames(Protocol):
 
     @property
     def nbytes(self) -> int:
-        """What they take."""
+        """Return the bytes that the frames take."""
 
     def put(self, places: Int[np.ndarray, " T"], frames: Shaped[np.ndarray, "T N"]) -> None:
         """Keep frames, as `compress` gives them; no place comes twice."""
@@ -80,7 +80,7 @@ class PackedFrames:
         return self.packed.nbytes + sum(sys.getsizeof(one) for one in self.packed.ravel() if one is not BLANK)
 
     def put(self, places: Int[np.ndarray, " T"], frames: Shaped[np.ndarray, "T N"]) -> None:
-        """Keep them; see `Frames.put`."""
+        """Keep frames; see `Frames.put`."""
         self.packed[places] = frames
 
     def stacks(
@@ -113,7 +113,7 @@ class RawFrames:
         return self.raw.nbytes
 
     def put(self, places: Int[np.ndarray, " T"], frames: Shaped[np.ndarray, "T N"]) -> None:
-        """Keep them; see `Frames.put`."""
+        """Keep frames; see `Frames.put`."""
         by_place = self.raw[: self.missing].view(-1, self.num_envs, FRAME_BYTES)
         for first in range(0, len(places), UPLOADED_ROWS):
             some = slice(first, first + UPLOADED_ROWS)

@@ -79,17 +79,17 @@ class DQN(nn.Module):
 
     @property
     def num_actions(self) -> int:
-        """How many actions the network tells apart."""
+        """Return the number of actions."""
         return self.out.out_features // (1 if self.atoms is None else len(self.atoms))
 
     @property
     def widths(self) -> Widths:
-        """The constructor's `widths`."""
+        """Return the constructor's `widths`."""
         return self.conv1.out_channels, self.conv2.out_channels, self.conv3.out_channels, self.fc1.out_features
 
     @property
     def shape(self) -> str:
-        """What tells networks apart, in words."""
+        """Describe the network's shape."""
         widths = [*self.widths, *([] if self.controller is None else [self.controller.out_features])]
         said = f"layers of {', '.join(map(str, widths))} and {self.num_actions} actions"
         return said if self.atoms is None else f"{said} of {len(self.atoms)} atoms"
@@ -160,12 +160,12 @@ class MultiDQN(nn.Module):
 
     @property
     def num_actions(self) -> dict[str, int]:
-        """How many actions the network tells apart in each game."""
+        """Return the number of actions of each game."""
         return {game: self.for_game(game).num_actions for game in self.games}
 
     @property
     def widths(self) -> Widths:
-        """The constructor's `widths`."""
+        """Return the constructor's `widths`."""
         return self.for_game(next(iter(self.games))).widths
 
     def for_game(self, game: str) -> DQN:

@@ -87,7 +87,7 @@ class Block(Generic[Rows]):
 
     @property
     def updates(self) -> int:
-        """How many minibatches the block holds."""
+        """Count the block's minibatches."""
         return len(self.games)
 
     def to(self, *args: Any, **kwargs: Any) -> "Block[Rows]":

@@ -102,7 +102,7 @@ class StudentModule(PolicyModule):
         checkpoint["agreements"] = [float(share) for share in self._agreements]
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take that up again."""
+        """Load how far they agreed."""
         super().on_load_checkpoint(checkpoint)
         self._agreed_before = checkpoint.get("agreements", [])
 

@@ -87,7 +87,7 @@ def _rom(game: str) -> Path:
 
 @functools.cache
 def rom_md5(game: str) -> str:
-    """Identify a game's cartridge."""
+    """Return the MD5 of a game's cartridge."""
     check_game(game)
     return hashlib.md5(_rom(game).read_bytes()).hexdigest()
 
@@ -122,25 +122,25 @@ class Cartridge:
 
     @property
     def legal_actions(self) -> tuple[int, ...]:
-        """The game's minimal set."""
+        """Return the game's minimal set of actions."""
         return tuple(action.value for action in self._ale.getMinimalActionSet())
 
     @property
     def over(self) -> bool:
-        """Whether the episode has ended."""
+        """Return whether the episode has ended."""
         return self._ale.game_over()
 
     @property
     def lives(self) -> int:
-        """How many are left."""
+        """Return how many lives are left."""
         return self._ale.lives()
 
     @property
     def screen(self) -> UInt8[np.ndarray, "210 160"]:
-        """What is seen, in grey."""
+        """Return the screen in grey."""
         return self._ale.getScreenGrayscale()
 
     @property
     def picture(self) -> UInt8[np.ndarray, "210 160 3"]:
-        """What is seen, in red, green and blue."""
+        """Return the screen in red, green and blue."""
         return self._ale.getScreenRGB()

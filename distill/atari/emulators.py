@@ -43,7 +43,7 @@ class Recording(Protocol):
 
     @property
     def seed(self) -> int:
-        """Return the emulator's."""
+        """Return the emulator's seed."""
 
     @property
     def starts(self) -> tuple[Start, ...]:
@@ -98,14 +98,14 @@ class Process:
         return answer
 
     def close(self) -> None:
-        """End it, whatever it is doing."""
+        """End the process, whatever it is doing."""
         self._process.terminate()
         self._process.join()
         self._pipe.close()
 
 
 class Emulators(NamedTuple):
-    """What a process works with."""
+    """The emulators of a process, and the starts they replay."""
 
     starts: Recording
     playing: list["Replayed"]

@@ -22,7 +22,7 @@ class MadeAs(NamedTuple):
     """Which made them: after a fork their threads are not there."""
 
     def make(self) -> ale_py.AtariVectorEnv:
-        """Make some."""
+        """Make native environments."""
         return ale_py.AtariVectorEnv(
             self.game,
             self.num_envs,
@@ -73,7 +73,7 @@ class Idle:
                 self._kept.pop(0)[1].close()
 
     def clear(self) -> None:
-        """Close all."""
+        """Close all that are kept."""
         with self._lock:
             while self._kept:
                 self._kept.pop()[1].close()

@@ -97,7 +97,7 @@ class Starts:
         return ReplayedAtari(self, [number % len(self.starts) for number in numbers], max_frames=max_frames)
 
     def to_bytes(self) -> bytes:
-        """Pack them."""
+        """Return the starts as bytes of a file."""
         actions = [start.actions for start in self.starts]
         arrays = {"actions": np.concatenate(actions), "frames": np.array([len(one) for one in actions])}
         names = ("game", "player", "human", "licence", "seed", "rom_md5", "ale_py")
@@ -105,7 +105,7 @@ class Starts:
         return pack(arrays, {**header, "screens": [start.screen for start in self.starts]})
 
     def save(self, path: Path) -> None:
-        """Write a file, whole or not at all."""
+        """Write the starts into a file, whole or not at all."""
         write_atomically(path, seal(self.to_bytes()))
 
     @classmethod

@@ -80,7 +80,7 @@ class Parser(ArgumentParser):
     """Of options that take fewer than the parser knows."""
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Raise the reason."""
+        """Raise the reason in one line."""
         wrong = re.match(r'Parser key "([\w.]+)":.*Given value: (\S+)', message, re.DOTALL)
         if wrong and wrong[1] in self.allowed_values:
             raise DistillError(f"{wrong[1]} is {wrong[2]}; allowed are {', '.join(self.allowed_values[wrong[1]])}")

@@ -6,7 +6,7 @@ import warnings
 
 
 def quieten() -> None:
-    """Keep it out of the output."""
+    """Keep such advice out of the output."""
     os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # 5.0 renames what Lightning 2.6 calls
     for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch.accelerators.cuda", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)

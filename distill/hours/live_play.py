@@ -136,7 +136,7 @@ class LivePlay:
         """Do nothing: what will be played depends on what is learned first."""
 
     def is_stored(self, piece: int) -> bool:
-        """Return that a piece is to be played."""
+        """Return False: every piece is played."""
         return False
 
     def state_dict(self) -> dict[str, Any]:
@@ -147,7 +147,7 @@ class LivePlay:
         return self._state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Load that state."""
+        """Load what `state_dict` returned."""
         self._state = state
 
     def _keep(self) -> None:

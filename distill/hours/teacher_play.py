@@ -40,7 +40,7 @@ MOST_GROUPS = 8
 
 
 class Division(NamedTuple):
-    """Who has which cores."""
+    """The cores of play and of learning."""
 
     overlap: bool
     learn_threads: int
@@ -223,7 +223,7 @@ class TeacherPlay:
         return {"students": dict(self.student_digests)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Load them."""
+        """Load these digests."""
         self.student_digests |= state["students"]
 
     def checkpoint_is_written(self) -> None:

@@ -49,18 +49,18 @@ class Board:
         self._live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
 
     def __enter__(self) -> "Board":
-        """Set it up."""
+        """Begin to show."""
         if self._live is not None:
             self._live.start()
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        """Take it away."""
+        """Stop showing."""
         if self._live is not None:
             self._live.stop()
 
     def show(self, runs: Mapping[str, Speaker]) -> None:
-        """Show what is new.
+        """Show what runs have said since the last call.
 
         Args:
             runs: By the name that stands before what each says.

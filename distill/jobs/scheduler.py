@@ -52,7 +52,7 @@ class Job(NamedTuple):
 
     @property
     def title(self) -> str:
-        """Return what it is called for people."""
+        """Return the name for people."""
         return f"{self.name} ({self.differs})" if self.differs else self.name
 
 
@@ -97,7 +97,7 @@ class Run:
 
     @property
     def running(self) -> bool:
-        """Whether it has not ended."""
+        """Return whether the process goes on."""
         return self._process.poll() is None
 
     @property
@@ -272,7 +272,7 @@ class Scheduler:
 
 
 def _scored(run: Path) -> str:
-    """Describe what a run came to."""
+    """Describe a run's scores."""
     said = []
     for result in read_results(run):
         beside = f", its teacher {points(result.teacher['mean'])}" if result.teacher else ""

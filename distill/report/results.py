@@ -50,7 +50,7 @@ class Experiment(NamedTuple):
 
     @property
     def described(self) -> str:
-        """Name it in a table."""
+        """Return the name in a table."""
         loss = self.loss and (f"{self.loss}, temperature {self.temperature:g}" if self.loss == "kl" else self.loss)
         return ", ".join(filter(None, (self.network, loss, "student acts" if self.acts else "")))
 
@@ -85,7 +85,7 @@ class Pooled(NamedTuple):
 
     @property
     def seeds(self) -> tuple[int, ...]:
-        """List them."""
+        """Return the seeds."""
         return tuple(result.seed for result in self.results)
 
     @property

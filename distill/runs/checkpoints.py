@@ -25,15 +25,15 @@ class SealedFiles(CheckpointIO):
     """Lightning's reading and writing of checkpoints, by way of our files."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        """Write one."""
+        """Write a checkpoint."""
         write_checkpoint(Path(path), checkpoint)
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
-        """Read one, onto the CPU."""
+        """Read a checkpoint onto the CPU."""
         return read_checkpoint(Path(path))
 
     def remove_checkpoint(self, path: Any) -> None:
-        """Remove one."""
+        """Remove a checkpoint."""
         Path(path).unlink(missing_ok=True)
 
 

@@ -58,7 +58,7 @@ class Metrics(CSVLogger):
     @property
     @rank_zero_experiment
     def experiment(self) -> "_MetricRows":
-        """What holds the rows."""
+        """Return what holds the rows."""
         self._experiment = self._experiment or _MetricRows(self._file)
         return self._experiment
 
@@ -93,7 +93,7 @@ class _MetricRows:
         self._saved = 0
 
     def log_hparams(self, params: dict[str, Any]) -> None:
-        """The run's config says it all."""
+        """Do nothing: the run's config holds them."""
 
     def log_metrics(self, metrics: dict[str, Any], step: int) -> None:
         """Add a row."""

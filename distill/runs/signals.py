@@ -38,13 +38,13 @@ class Signals:
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "Signals":
-        """Listen."""
+        """Begin to listen."""
         self._before = {number: signal.getsignal(number) for number in INTERRUPTING}
         self.listen()
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        """Listen no more."""
+        """Stop listening."""
         if threading.current_thread() is threading.main_thread():
             for number, handler in self._before.items():
                 signal.signal(number, handler)

@@ -95,7 +95,7 @@ class Status:
             self._print(self._line())
 
     def stop(self, last: Line | None = None, *, erase: bool = False) -> None:
-        """Draw no more.
+        """Stop drawing.
 
         Args:
             last: What is to stand there from now on; printed at once where lines follow each other.

@@ -131,7 +131,7 @@ def player_of(weights: str, game: str | None, dtype: torch.dtype) -> tuple[Polic
 
 
 def score_facts(played: Played) -> dict[str, Any]:
-    """Sum up what was played."""
+    """Return the summary of what was played."""
     return {
         **summarise(played.scores)._asdict(),
         "distinct_episodes": len(np.unique(played.fingerprints)),

@@ -76,7 +76,7 @@ def export(
 
 
 class NetworkRow:
-    """A network, and what became of it.
+    """A network, and the file that was made of it.
 
     Args:
         name: For the table.

@@ -169,7 +169,7 @@ class BestNetworks:
             self._replace(self.index._replace(ended=True))
 
     def close(self) -> None:
-        """Let another process write."""
+        """Release the folder to other writers."""
         self._lock.close()
 
     def _replace(self, index: Index) -> None:

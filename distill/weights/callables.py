@@ -61,7 +61,7 @@ class CallableNetwork(nn.Module):
         return self
 
     def forward(self, observations: UInt8[Tensor, "B 4 84 84"], game: str = "") -> Float[Tensor, "..."]:
-        """Ask it."""
+        """Ask the module or function."""
         return torch.as_tensor(self.scores(observations), device=observations.device).float()
 
 
