@@ -59,9 +59,12 @@ from distill.runs.process import rank
 from distill.runs.progress import HourBar, PlayScore
 from distill.runs.results import ScoreTable, save_results, show_scores
 from distill.runs.signals import Signals, Stopped
+from distill.runs.status import append_line
 from distill.student import StudentModule
 from distill.teacher import TeacherModule
 
+LOG = "log.txt"
+"""In a run's folder, what the terminal showed."""
 FILES_FAIL = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR),
     *(errno.EIO, errno.ESTALE, errno.ENODEV, errno.ENOTCONN, errno.EMFILE, errno.ENFILE),
@@ -289,9 +292,10 @@ class DistillCLI(LightningCLI):
         else:  # with the first checkpoint that is learned under it
             self.checkpoints.on_first = functools.partial(replace_config, self.run_dir, text, hours)
         note_end(self.run_dir, None)
-        print(f"run: {self.run_dir}")
-        for change in differs:
-            print(f"{change} from hour {hours:g}")
+        self.bar.log_to(self.run_dir / LOG)
+        for line in (f"run: {self.run_dir}", *(f"{change} from hour {hours:g}" for change in differs)):
+            print(line)
+            append_line(self.run_dir / LOG, line)
 
     def _changes(self, text: str) -> tuple[list[str], float | None]:
         """Return what changes where this run goes on, and from which hour on; no hour where it begins."""
@@ -369,7 +373,9 @@ def note_end(run: Path, error: BaseException | None) -> None:
     if error is None:
         (run / STOPPED).unlink(missing_ok=True)
     elif (run / CONFIG).is_file():  # it had begun
-        write_atomically(run / STOPPED, f"{str(error) or type(error).__name__}\n".encode())
+        reason = str(error) or type(error).__name__
+        append_line(run / LOG, reason)
+        write_atomically(run / STOPPED, f"{reason}\n".encode())
 
 
 def check_options(options: Sequence[str]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """A user's mistakes in one line each: what is wrong, and what is allowed."""
 
 import difflib
+import importlib.util
 import inspect
 import os
 import re
@@ -32,13 +33,22 @@ def one_line(message: str) -> str:
     lines = (line.strip().removeprefix("- ") for line in message.splitlines())
     kept = [line for line in lines if line and not _NOISE.match(line)]
     kept = [re.sub(r"Expected a <class '(\w+)'>\.?", r"expected \1.", line) for line in kept]
-    allowed = f"{', '.join(CONFIG_PACKAGES)} and modules of the working directory"
-    kept = [_DENIED.sub(rf"'\1' is not allowed in a config; allowed are classes of {allowed}.", line) for line in kept]
+    kept = [_DENIED.sub(lambda denied: _why_denied(denied[1]), line) for line in kept]
     kept = [re.sub(r"Expected a typing\.Literal\[(.*)\]", r"one of \1;", line) for line in kept]
     given = re.search(r"Given value: (['\w.+-]+)$", message.strip())
     if given:
         kept.append(f"got {given[1]}")
     return " ".join(kept) or message
+
+
+def _why_denied(name: str) -> str:
+    """Describe why a config may not name a class: there is no such module, or it is of another package."""
+    module = name.partition(".")[0]
+    if module not in sys.stdlib_module_names and importlib.util.find_spec(module) is None:
+        near = difflib.get_close_matches(module, [path.stem for path in Path.cwd().glob("*.py")], n=1)
+        return f"there is no {module}.py here" + (f"; did you mean {near[0]}?" if near else "") + f" ({name})"
+    allowed = f"{', '.join(CONFIG_PACKAGES)} and modules of the working directory"
+    return f"'{name}' is not allowed in a config; allowed are classes of {allowed}."
 
 
 def allow_classes() -> None:

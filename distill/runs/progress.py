@@ -1,6 +1,7 @@
 """What a run shows while it runs: phase, simulated hours, time left, agreement, loss, updates a second, scores."""
 
 import time
+from pathlib import Path
 from typing import Any
 
 import lightning as L
@@ -77,6 +78,10 @@ class HourBar(ProgressBar):
         self._blocks = 0
         self._scoring: Progress | None = None
         self._scored_step, self._scored = Cost(SCORED_STEPS), (0.0, 0)
+
+    def log_to(self, log: Path) -> None:
+        """Have a file take what is shown."""
+        self._status.log = log
 
     def disable(self) -> None:
         """Show nothing; Lightning calls it on every rank but the first."""

@@ -4,7 +4,9 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from rich.cells import cell_len
 from rich.console import Console, RenderableType
@@ -72,6 +74,8 @@ class Status:
         self.console = Console(stderr=True, highlight=False)
         self.quiet = False
         """Whether nothing is shown."""
+        self.log: Path | None = None
+        """A file that takes the lines as well, also of a terminal."""
         self._line = line
         self._in_place = self.console.is_terminal and not self.console.is_dumb_terminal
         self._live: Live | None = None
@@ -90,8 +94,8 @@ class Status:
             self._live.start(refresh=True)
 
     def tell(self) -> None:
-        """Print a line, where lines follow each other and the last is old enough."""
-        if not self._in_place and not self.quiet and time.monotonic() - self._printed >= self._seconds:
+        """Print a line where lines follow each other, and log it, if the last is old enough."""
+        if not self.quiet and time.monotonic() - self._printed >= self._seconds:
             self._print(self._line())
 
     def stop(self, last: Line | None = None, *, erase: bool = False) -> None:
@@ -107,14 +111,22 @@ class Status:
         if last is not None and not self.quiet:
             if self._in_place:
                 self.console.print(last.drawn(self.console.width))
-            else:
-                self._print(last)
+            self._print(last)
         self._live = None
 
     def _print(self, line: Line) -> None:
         self._printed = time.monotonic()
-        self.console.print(str(line), soft_wrap=True, markup=False)
-        sys.stderr.flush()
+        if self.log is not None:
+            append_line(self.log, str(line))
+        if not self._in_place:
+            self.console.print(str(line), soft_wrap=True, markup=False)
+            sys.stderr.flush()
+
+
+def append_line(log: Path, text: str) -> None:
+    """Add a line to a log, with date and time; where it cannot be written, say nothing."""
+    with suppress(OSError), log.open("a", encoding="utf-8") as file:
+        file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
 
 
 def clock(seconds: float) -> str:

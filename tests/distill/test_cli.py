@@ -395,7 +395,8 @@ STOPPING = ["--trainer.callbacks+=lightning.pytorch.callbacks.EarlyStopping"]
         (["--trainer.precision", "64-true"], "trainer.precision is 64-true; allowed are 32-true, bf16-mixed, 16"),
         (["--trainer.precision", "bf16-true"], "allowed are 32-true, bf16-mixed, 16-mixed"),
         (["--seed_everything=-4"], "it must be between 0 and"),
-        (["--model", "nowhere.Mine"], "'nowhere.Mine' is not allowed in a config"),
+        (["--model", "nowhere.Mine"], "there is no nowhere.py here (nowhere.Mine)"),
+        (["--model", "mime.Mine"], "there is no mime.py here; did you mean mine? (mime.Mine)"),
         (["--model", "mine.Mine"], "Problem with given class_path 'mine.Mine'"),
         (
             ["--model", "subprocess.Popen"],

@@ -48,6 +48,9 @@ def test_what_changes_is_said_and_the_former_config_stays(run, capsys):
     out = capsys.readouterr().out
     assert "model.temperature 0.01 -> 0.5 from hour 2" in out
     assert "trainer.max_epochs 2 -> 3 from hour 2" in out
+    log = (run / "log.txt").read_text().splitlines()
+    assert any(line.endswith("trainer.max_epochs 2 -> 3 from hour 2") for line in log)
+    assert sum(" done  hour " in line for line in log) == 2  # of both runs
     assert (run / "config.until_hour2.yaml").read_text() == before
     assert flat(yaml.safe_load((run / "config.yaml").read_text()))["model.init_args.temperature"] == 0.5
 
