@@ -38,6 +38,7 @@ class CallableNetwork(nn.Module):
     def __init__(self, scores: Scores, game: str, num_actions: int, *, digest: str | None = None) -> None:
         super().__init__()
         self.name = name_of(scores)
+        self.game = game
         self.num_actions = num_actions
         self.scores = scores
         self.digest = digest

@@ -192,7 +192,9 @@ def said_of(error: Exception) -> str:
 
 def _assemble(tensors: dict[str, torch.Tensor], game: str) -> DQN:
     if any(name.startswith(OWN) for name in tensors):
-        raise DistillError("its network is its maker's own; validate --ckpt_path RUN/checkpoints/last.ckpt scores it")
+        raise DistillError(
+            "its network is of its maker's own class, which evaluate and data.teacher find by its run's folder"
+        )
     own = f"games.{game}."
     tensors = {
         name.removeprefix(own): tensor

@@ -18,6 +18,7 @@ from distill.weights.best import BEST_INDEX, FOLDER, read_index, read_network
 from distill.weights.callables import CallableNetwork, Scores, Teacher, name_of
 from distill.weights.digests import identity
 from distill.weights.files import network_of, of_checkpoint, read_file, said_of
+from distill.weights.own import load_own_class
 
 RUN_FILES = ("student.safetensors", "teacher.safetensors", "checkpoints/last.ckpt")
 """In a run's folder, what it learned; the first that is there."""
@@ -117,6 +118,8 @@ def load_playing(source: str | Scores, game: str) -> Teacher:
         checks.one_of(KINDS, **{f"kind of {name_of(source)}": kind})
         network = CallableNetwork(source, game, actions, digest=identity(source))
         return Teacher(name_of(source), network, None, kind)
+    if (own := load_own_class(source)) is not None:
+        return own
     run = Path(source)
     index = read_index(run) if source not in shipped() and run.is_dir() else None
     if index is not None:

@@ -219,11 +219,15 @@ def test_an_example_runs(name, workdir, monkeypatch, capsys):
         capsys.readouterr()
         main(["validate", "--ckpt_path", "runs/compress/0/checkpoints/last.ckpt"])
         assert re.search(r"^pong: -?\d", capsys.readouterr().out, re.MULTILINE)
-        for file in ("student.safetensors", "checkpoints/last.ckpt"):
-            with pytest.raises(SystemExit) as stop:
-                main(["evaluate", f"runs/compress/0/{file}"])
-            assert stop.value.code == 2
-            assert "its network is its maker's own; validate --ckpt_path" in capsys.readouterr().err
+        few = ["--episodes", "1", "--max_frames", "400"]
+        for file in ("", "student.safetensors", "checkpoints/last.ckpt"):
+            main(["evaluate", f"runs/compress/0/{file}", *few])
+        short = ["--config", "compress", "--config", "debug", "--data.teacher", "runs/compress/0"]
+        main(["fit", *short, "--model.temperature", "1"])  # its student
+        with pytest.raises(SystemExit) as stop:
+            main(["export", "runs/compress/0"])
+        assert stop.value.code == 2
+        assert "its network is of its maker's own class" in capsys.readouterr().err
 
 
 def test_another_game_as_in_the_pages(workdir):
