@@ -42,7 +42,7 @@ def load_own_class(source: str) -> Teacher | None:
     checkpoint = read_checkpoint(path)
     if not any(name.startswith(NETWORK_OF_ITS_OWN) for name in checkpoint.get("state_dict", {})):
         return None
-    model = _made(class_path, {**options, "game": game, "pretrained": None}, run)
+    model = _instance(class_path, {**options, "game": game, "pretrained": None}, run)
     try:
         model.load_state_dict(checkpoint["state_dict"])
     except RuntimeError as error:
@@ -57,7 +57,7 @@ def _run_of(source: Path) -> Path | None:
     return next((place for place in places if (place / "config.yaml").is_file()), None)
 
 
-def _made(class_path: str, options: dict[str, Any], run: Path) -> Any:
+def _instance(class_path: str, options: dict[str, Any], run: Path) -> Any:
     module, _, name = class_path.rpartition(".")
     if str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
