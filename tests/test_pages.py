@@ -71,6 +71,20 @@ def test_the_first_command_reaches_its_goal(seed):
     assert scores["random_adjusted_ratio"] >= 0.95
 
 
+def test_what_the_first_command_prints_is_what_it_printed():
+    """README shows the end of the run of seed 0."""
+    scores = json.loads((ROOT / "conf" / "results" / "compress" / "0.json").read_text())
+    sides = [scores[who] for who in ("teacher", "student")]
+    text = (ROOT / "README.md").read_text()
+    for name, shown in {
+        "parameters": [f"{of['parameters']:,}" for of in sides],
+        "score": [f"{of['mean']:.1f}" for of in sides],
+        "95% interval": ["{:.1f} to {:.1f}".format(*of["interval95"]) for of in sides],
+        "share of the score above random": [f"{scores['random_adjusted_ratio']:.1%}"],
+    }.items():
+        assert re.search(rf"^    {name} +{' +'.join(map(re.escape, shown))}$", text, re.MULTILINE), name
+
+
 @pytest.mark.parametrize("game", shipped())
 def test_a_teacher_comes_with_its_run(game):
     """Config, curve and scores are beside a shipped teacher's weights, and its header has the same score."""

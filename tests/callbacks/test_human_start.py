@@ -75,6 +75,7 @@ def test_it_waits_for_its_hours(starts, run, workdir):
     assert [row["step"] for row in metrics(workdir / "run") if row["val/human_start_score"]] == ["32", "48"]
 
 
+@pytest.mark.slow
 def test_whatever_ends_the_run_the_last_hour_is_scored(starts, run, workdir):
     """Where a callback ends the run, the hour that turns out to be the last is scored, too."""
     ending = [

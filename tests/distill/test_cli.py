@@ -123,6 +123,7 @@ def test_what_validate_cannot_take_is_named(fit, workdir, capsys):
         assert said in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_runs_folder_stands_for_what_it_learned(fit, workdir, capsys):
     """`evaluate`, `export`, a teacher and `pretrained` take it."""
     fit("--run_dir", "mine")

@@ -185,6 +185,7 @@ def began_and_ended(err: str) -> list[tuple[int, str]]:
     return [(int(number), "begins" if "-m distill fit" in said else "ends") for number, said in lines]
 
 
+@pytest.mark.slow
 def test_runs_side_by_side(workdir, capsys):
     """Two run at a time, the third when one has ended; of the play that they share each hour is played once."""
     main(["reproduce", "table1", "--hours", "2", "--games", "[pong]", "--jobs", "2", *TINY])

@@ -55,7 +55,11 @@ def test_one_game_of_several_answers_as_in_the_whole(several, workdir, capsys, f
 
 
 @pytest.mark.parametrize(
-    ("out", "format", "runs_by"), [("mine.onnx", "onnx", "ONNX Runtime"), ("mine.pt2", "torch", "torch.export")]
+    ("out", "format", "runs_by"),
+    [
+        ("mine.onnx", "onnx", "ONNX Runtime"),
+        pytest.param("mine.pt2", "torch", "torch.export", marks=pytest.mark.slow),
+    ],
 )
 def test_an_exported_file_plays(make_teacher, workdir, capsys, out, format, runs_by):
     """`evaluate` gives an exported file the score of the network it came from, beside it."""

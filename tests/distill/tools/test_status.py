@@ -36,6 +36,7 @@ def test_a_run_that_has_ended_or_failed_says_so(workdir, capsys, make_teacher):
     assert state["by"]
 
 
+@pytest.mark.slow
 def test_a_run_that_was_interrupted_says_how_to_go_on(workdir, capsys):
     """Ctrl-C is no failure."""
     command = [sys.executable, "-m", "distill", "fit", "--config", "compress", "--config", "debug", "--run_dir", "run"]
