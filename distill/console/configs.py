@@ -14,8 +14,9 @@ CONFIG_OPTIONS = ("--config", "-c")
 
 
 def names() -> list[str]:
-    """List them: `compress`, `logger/wandb`, and so on."""
-    return sorted(str(path.relative_to(CONF).with_suffix("")) for path in CONF.rglob("*.yaml"))
+    """List them: `compress`, `logger/wandb`, and so on; not those of runs whose results are kept there."""
+    found = (path.relative_to(CONF).with_suffix("") for path in CONF.rglob("*.yaml"))
+    return sorted(str(name) for name in found if name.parts[0] != "results")
 
 
 def find_config(config: str) -> str:

@@ -3,7 +3,7 @@
 import pytest
 
 from distill.atari.cartridge import game_name
-from distill.console.configs import with_plain_values
+from distill.console.configs import names, with_plain_values
 
 
 def test_none_is_null_and_powers_are_whole_numbers():
@@ -42,3 +42,9 @@ def test_an_unknown_game_names_what_is_near():
     """Not a hundred names."""
     with pytest.raises(ValueError, match=r"game 'breakuot' is unknown; did you mean breakout"):
         game_name("breakuot")
+
+
+def test_the_configs_that_come_along_are_few():
+    """Experiments and overlays have names; what runs have left in conf/results has none."""
+    assert {"compress", "debug", "logger/wandb", "paper/one_game", "sweep/temperature"} <= set(names())
+    assert len(names()) < 30
