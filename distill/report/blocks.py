@@ -12,6 +12,7 @@ from distill.errors import DistillError
 from distill.files.store import write_atomically
 from distill.protocol import NOOP_SCORES
 from distill.report.curves import unsteadiness
+from distill.report.figures import LIGHT
 from distill.report.page import Grid, Section, interval, markdown_table, points
 from distill.report.published import GAME_NAMES
 from distill.report.results import read_results, run_folders
@@ -45,7 +46,7 @@ def fill(page: str, results: Path) -> str:
 
 
 def write_blocks(paths: list[Path], results: Path) -> None:
-    """Fill the blocks of files; write those that change.
+    """Fill the blocks of files, and draw the figure of sizes again; write what changes.
 
     Raises:
         ValueError: for a file that is missing, and as `fill`; nothing is written then.
@@ -60,6 +61,12 @@ def write_blocks(paths: list[Path], results: Path) -> None:
         if after != before:
             write_atomically(path, after.encode())
         print(f"{path}: {len(MARKED.findall(before))} blocks, {'written' if after != before else 'as they were'}")
+    sizes = _sections(results)["tableB1"]
+    if sizes.draw is not None:
+        picture, path = sizes.draw(LIGHT), results / "paper" / sizes.figure
+        if not path.is_file() or path.read_bytes() != picture:
+            write_atomically(path, picture)
+            print(f"{path}: written")
 
 
 def _json_in(path: Path) -> dict[str, Any]:
