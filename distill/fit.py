@@ -1,7 +1,8 @@
 """The commands of the Trainer: `python -m distill fit --config conf/compress.yaml`, and `validate`.
 
 LightningCLI with subclasses by `class_path`, omegaconf interpolation that follows command-line overrides, one line for
-each mistake, and a folder for each run.
+each mistake, and a folder for each run. One class, in the order in which Lightning calls its hooks: what each of them
+decides is elsewhere, and to divide it would hide that order.
 """
 
 import errno
@@ -45,6 +46,7 @@ from distill.runs.checkpoints import Checkpoints, SealedFiles
 from distill.runs.config import changes, check_plain, replace_config, whole_config
 from distill.runs.folder import (
     CONFIG,
+    LOG,
     RESUME_LAST,
     RUN_DIR_VARIABLE,
     STOPPED,
@@ -63,8 +65,6 @@ from distill.runs.status import append_line
 from distill.student import StudentModule
 from distill.teacher import TeacherModule
 
-LOG = "log.txt"
-"""In a run's folder, what the terminal showed."""
 FILES_FAIL = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR),
     *(errno.EIO, errno.ESTALE, errno.ENODEV, errno.ENOTCONN, errno.EMFILE, errno.ENFILE),

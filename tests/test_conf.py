@@ -11,7 +11,7 @@ from wandb.sdk.launch.sweeps import utils as agent
 from distill.cli import main
 from distill.fit import check_options
 from distill.jobs.sweep_file import read_sweep
-from distill.weights.load import shipped
+from distill.weights.files import shipped
 
 ROOT = Path(__file__).parent.parent
 CONF = ROOT / "conf"

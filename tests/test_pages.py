@@ -8,7 +8,8 @@ import pytest
 from pages import PAGES, ROOT
 
 from distill.report.blocks import BLOCKS, MARKED, fill
-from distill.weights.load import load_network, shipped
+from distill.weights.files import shipped
+from distill.weights.load import load_network
 
 
 def slugs(page: Path) -> set[str]:

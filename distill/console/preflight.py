@@ -90,20 +90,19 @@ def logged_names(trainer: L.Trainer, model: PolicyModule) -> list[str]:
     return found
 
 
-def check_size(data: ReplayDataModule, blocks_in_memory: int = 2) -> None:
+def check_size(data: ReplayDataModule) -> None:
     """Refuse what needs more memory than there is, before anything is played.
 
     Args:
         data: Whose options are looked at.
-        blocks_in_memory: Of minibatches, at a time.
 
     Raises:
         ValueError: saying what the options need, and what there is.
     """
     there = available_bytes()
     observation = protocol.STACKED_FRAMES * protocol.FRAME_SIZE**2
-    rows = data.batch_size * data.block_updates * blocks_in_memory
-    steps = min(data.memory_hours * data.hour_steps, 1e15) * len(data.games)
+    rows = 2 * data.batch_size * data.block_updates  # a block that is learned, and the one that is drawn
+    steps = data.memory_hours * data.hour_steps * len(data.games)
     needed = {
         f"data.batch_size {data.batch_size} times data.block_updates {data.block_updates}": rows * observation,
         f"data.memory_hours {data.memory_hours:g} of {data.hour_steps} steps": steps * LEAST_STEP_BYTES,

@@ -11,7 +11,7 @@ from distill.console.configs import CONF
 from distill.jobs.scheduler import Job
 from distill.protocol import TEMPERATURE
 from distill.report.published import GAME_NAMES, LOSS_GAMES
-from distill.weights.load import shipped
+from distill.weights.files import shipped
 
 TableName = Literal["all", "table1", "tableB1", "tableB2", "table2", "temperature", "figure5"]
 SIZES = ("net1", "net2", "net3", "net4", "net5")

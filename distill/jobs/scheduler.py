@@ -92,20 +92,22 @@ class Run:
         self.last = ""
         """What it said last."""
         self._claim = claim
+        self._process: subprocess.Popen[bytes] | None = None  # a signal may come before it has begun
         self._mistake = ""
         self._read = 0
 
     @property
     def running(self) -> bool:
         """Return whether the process goes on."""
-        return self._process.poll() is None
+        return self._process is not None and self._process.poll() is None
 
     @property
     def reason(self) -> str:
         """Return why it failed, its last error or else the last line that it printed; nothing where it did not."""
-        if not self._process.poll() and has_ended(self.folder):
+        code = None if self._process is None else self._process.poll()
+        if not code and has_ended(self.folder):
             return ""
-        return self._mistake.removeprefix(MISTAKE) or self.last or f"it ended with {self._process.poll()}"
+        return self._mistake.removeprefix(MISTAKE) or self.last or f"it ended with {code}"
 
     def start(self, environment: Mapping[str, str]) -> None:
         """Begin; Ctrl-C at the terminal does not reach it."""
@@ -135,15 +137,17 @@ class Run:
 
     def ask_to_stop(self) -> None:
         """Have it write a checkpoint and end; Ctrl-C might be ignored, as it is in a script's background."""
-        self._process.terminate()
+        if self._process is not None:
+            self._process.terminate()
 
     def stop(self) -> None:
         """Wait until it has stopped, which it was asked to; not for long."""
-        try:
-            self._process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        if self._process is not None:
+            try:
+                self._process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
         self._claim.close()
 
 

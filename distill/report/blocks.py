@@ -15,11 +15,13 @@ from distill.report.curves import unsteadiness
 from distill.report.figures import LIGHT
 from distill.report.page import Grid, Section, interval, markdown_table, points
 from distill.report.published import GAME_NAMES
-from distill.report.results import read_results, run_folders
+from distill.report.results import read_results
 from distill.report.tables import sections_of
+from distill.runs.folder import run_folders
 from distill.summary import geometric_mean, random_adjusted_ratio
 from distill.tools.bench.tables import ratios_of
-from distill.weights.load import load_network, shipped
+from distill.weights.files import shipped
+from distill.weights.load import load_network
 
 MARKED = re.compile(r"<!-- (\w+) -->\n.*?<!-- /\1 -->", re.DOTALL)
 """A block: `<!-- NAME -->`, lines, `<!-- /NAME -->`."""

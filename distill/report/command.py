@@ -6,8 +6,9 @@ from distill.errors import DistillError
 from distill.report.blocks import write_blocks
 from distill.report.curves import pairs_of, read_curves, section_of
 from distill.report.page import Section, print_grid, write_report
-from distill.report.results import is_online, read_results, run_folders
+from distill.report.results import is_online, read_results
 from distill.report.tables import sections_of
+from distill.runs.folder import run_folders
 
 MAX_COLUMNS = 7
 """Of a table in a terminal."""

@@ -13,7 +13,8 @@ from distill.files.store import write_atomically
 from distill.report.figures import LIGHT, Theme, picture
 from distill.report.page import Grid, Section, print_grid, write_csv
 from distill.report.published import GAME_NAMES
-from distill.report.results import is_learning_teacher, load_config, run_folders
+from distill.report.results import is_learning_teacher, load_config
+from distill.runs.folder import run_folders
 from distill.weights.best import read_index
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -113,29 +113,6 @@ class Pooled(NamedTuple):
     def beside(self, teacher: float | None, random: float | None) -> "Pooled":
         """Compare with a teacher that the runs did not have."""
         return self if self.teacher is not None else self._replace(teacher=teacher, random=random)
-
-
-def run_folders(folders: Sequence[Path]) -> list[Path]:
-    """List runs: each folder that is one's, and for others all below them.
-
-    Raises:
-        ValueError: for a folder that is no run's and holds none.
-    """
-    found: list[Path] = []
-    for folder in folders:
-        inside = sorted(_below(folder))
-        if not inside:
-            raise DistillError(f"{folder} is no run's folder, and holds none")
-        found += inside
-    return list(dict.fromkeys(found))
-
-
-def _below(folder: Path) -> Iterator[Path]:
-    if (folder / "config.yaml").is_file():
-        yield folder  # what lies in a run's folder is its own
-    elif folder.is_dir():
-        for path in folder.iterdir():
-            yield from _below(path)
 
 
 def is_online(run: Path) -> bool:

@@ -14,7 +14,7 @@ from distill.errors import DistillError
 from distill.files.checkpoint import newest, read_checkpoint
 from distill.files.store import write_atomically
 from distill.runs.folder import CONFIG
-from distill.weights.load import shipped
+from distill.weights.files import shipped
 
 IN_CHECKPOINT = "config"
 """Where a checkpoint has the config under which it was learned, as text."""

@@ -3,7 +3,7 @@
 import os
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,6 +20,8 @@ PROCESSES_VARIABLES = ("WORLD_SIZE", "SLURM_NTASKS")
 """Return how many there are, where torchrun or srun has started them."""
 CONFIG = "config.yaml"
 """Of a run, everything resolved."""
+LOG = "log.txt"
+"""In a run's folder, what the terminal showed."""
 STOPPED = "stopped.txt"
 """In a run's folder, what has ended it before its time."""
 OF_ONE_RUN = ("checkpoints", "play", "best")
@@ -100,6 +102,29 @@ def last_checkpoint(run: Path) -> str | None:
     for reason in wrong:
         print(f"{reason}; taking {found}", file=sys.stderr)
     return None if found is None else str(found)
+
+
+def run_folders(folders: Sequence[Path]) -> list[Path]:
+    """List runs: each folder that is one's, and for others all below them.
+
+    Raises:
+        ValueError: for a folder that is no run's and holds none.
+    """
+    found: list[Path] = []
+    for folder in folders:
+        inside = sorted(_below(folder))
+        if not inside:
+            raise DistillError(f"{folder} is no run's folder, and holds none")
+        found += inside
+    return list(dict.fromkeys(found))
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    if (folder / CONFIG).is_file():
+        yield folder  # what lies in a run's folder is its own
+    elif folder.is_dir():
+        for path in folder.iterdir():
+            yield from _below(path)
 
 
 def give_back(folder: Path) -> None:

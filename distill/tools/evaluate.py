@@ -22,7 +22,7 @@ from distill.runs.scores import compare, play_with_bar, write_scores
 from distill.summary import summarise
 from distill.tools.export import load_program
 from distill.weights.callables import CallableNetwork
-from distill.weights.load import load_network, load_teacher, shipped
+from distill.weights.load import load_network, load_teacher
 from distill.weights.onnx_files import load_exported, open_onnx
 from distill.weights.own import load_own_class
 
@@ -127,12 +127,9 @@ def player_of(weights: str, game: str | None, dtype: torch.dtype) -> tuple[Polic
             raise DistillError(f"{weights} computes in float32; precision must be 32-true")
         policy, header = load_exported(Path(weights), reader, game)
         return policy, header["game"], temperature_of(header.get("kind", "values"))
-    if weights not in shipped() and (own := load_own_class(weights)) is not None:
+    if (own := load_own_class(weights, game)) is not None:
         assert isinstance(own.network, CallableNetwork), "nothing else is of a class of one's own"
-        plays = own.network.game
-        if game not in (None, plays):
-            raise DistillError(f"{weights!r} plays {plays}, not {game}; give a network for {game}")
-        return frozen_policy(own.network, dtype), plays, temperature_of(own.kind)
+        return frozen_policy(own.network, dtype), own.network.game, temperature_of(own.kind)
     header = load_network(weights, game)[1]
     network, _ = load_teacher(weights, header["game"], num_actions(header["game"]))
     return frozen_policy(network, dtype), header["game"], temperature_of(header.get("kind", "values"))

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from distill.errors import DistillError
-from distill.runs.folder import CONFIG, STOPPED, runs_by
+from distill.runs.folder import CONFIG, STOPPED, run_folders, runs_by
 from distill.runs.status import clock
 
 SHOWN = {"val/score": "score {:.1f}", "train/agreement": "agreement {:.1%}", "play/score": "play {:.1f}"}
@@ -29,14 +29,7 @@ def status(runs: list[str] = ["runs"], /, *, json: bool = False) -> list[dict[st
     Raises:
         ValueError: for a folder that is missing, or holds no run.
     """
-    found = []
-    for name in runs:
-        if not Path(name).is_dir():
-            raise DistillError(f"{name} is no folder; give a run's, or one that holds runs")
-        here = sorted(path.parent for path in Path(name).rglob(CONFIG) if "checkpoints" not in path.parts)
-        if not here:
-            raise DistillError(f"{name} holds no run")
-        found += [state_of(run) for run in here]
+    found = [state_of(run) for run in run_folders([Path(name) for name in runs])]
     if json:
         print(json_format.dumps(found, indent=2))
     else:

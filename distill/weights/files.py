@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,12 @@ OWN = "scores."
 """What the names of tensors begin with that belong to a `CallableNetwork`, not to a network of ours."""
 CHECKSUM = "sha256"
 """Beside the header, where it is not missing as in older files."""
+
+
+def shipped() -> dict[str, Path]:
+    """List the teachers that come with the package, by game."""
+    folder = resources.files("distill") / "teachers"
+    return {path.stem: path for path in sorted(Path(str(folder)).glob("*.safetensors"))}
 
 
 def refusal(reason: str) -> ValueError:

@@ -1,7 +1,6 @@
 """Load networks by name: shipped teachers, files of ours or of another library, runs' folders; wrap a user's own."""
 
 import os
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +16,11 @@ from distill.weights import foreign
 from distill.weights.best import BEST_INDEX, FOLDER, read_index, read_network
 from distill.weights.callables import CallableNetwork, Scores, Teacher, name_of
 from distill.weights.digests import identity
-from distill.weights.files import network_of, of_checkpoint, read_file, said_of
+from distill.weights.files import network_of, of_checkpoint, read_file, said_of, shipped
 from distill.weights.own import load_own_class
 
 RUN_FILES = ("student.safetensors", "teacher.safetensors", "checkpoints/last.ckpt")
 """In a run's folder, what it learned; the first that is there."""
-
-
-def shipped() -> dict[str, Path]:
-    """List the teachers that come with the package, by game."""
-    folder = resources.files("distill") / "teachers"
-    return {path.stem: path for path in sorted(Path(str(folder)).glob("*.safetensors"))}
 
 
 def find_weights(source: str) -> Path:
@@ -118,7 +111,7 @@ def load_playing(source: str | Scores, game: str) -> Teacher:
         checks.one_of(KINDS, **{f"kind of {name_of(source)}": kind})
         network = CallableNetwork(source, game, actions, digest=identity(source))
         return Teacher(name_of(source), network, None, kind)
-    if (own := load_own_class(source)) is not None:
+    if (own := load_own_class(source, game)) is not None:
         return own
     run = Path(source)
     index = read_index(run) if source not in shipped() and run.is_dir() else None

@@ -7,52 +7,61 @@ from typing import Any
 
 import yaml
 
+from distill.atari.cartridge import game_name
 from distill.errors import DistillError
 from distill.files.checkpoint import newest, read_checkpoint
 from distill.weights.callables import CallableNetwork, Teacher
 from distill.weights.digests import identity
+from distill.weights.files import said_of, shipped
 
 NETWORK_OF_ITS_OWN = "network.scores."
 """How the names of a checkpoint's tensors begin that belong to such a network."""
 
 
-def load_own_class(source: str) -> Teacher | None:
+def load_own_class(source: str, game: str | None = None) -> Teacher | None:
     """Load the network of a run whose module makes one of its own (`make_network`); None for any other source.
 
-    The class is imported from the working directory, as `fit` does, and made with the options of the run's config.
+    The class is imported from the working directory, as `fit` does, and made with the options in the checkpoint.
 
     Args:
         source: A run's folder, or a file in it.
+        game: Which it must play; None means whichever it does.
 
     Raises:
-        ValueError: where the class is not here, or is not what the run has learned.
+        ValueError: where the class is not here, is not what the run has learned, or plays another game.
     """
     run = _run_of(Path(source))
-    if run is None:
+    if run is None or source in shipped():
         return None
     try:
-        config = yaml.safe_load((run / "config.yaml").read_text())
-        class_path, options = config["model"]["class_path"], config["model"]["init_args"]
-        game = config["data"]["init_args"]["game"]
+        class_path = yaml.safe_load((run / "config.yaml").read_text())["model"]["class_path"]
     except (OSError, yaml.YAMLError, TypeError, LookupError):
         return None
-    path, _ = newest(run / "checkpoints")
-    if class_path.partition(".")[0] == "distill" or path is None or not isinstance(game, str):
+    if class_path.partition(".")[0] == "distill":
         return None
-    checkpoint = read_checkpoint(path)
+    path, _ = newest(run / "checkpoints")
+    checkpoint = {} if path is None else read_checkpoint(path)
     if not any(name.startswith(NETWORK_OF_ITS_OWN) for name in checkpoint.get("state_dict", {})):
         return None
-    model = _instance(class_path, {**options, "game": game, "pretrained": None}, run)
+    options = {name: of for name, of in checkpoint["hyper_parameters"].items() if not name.startswith("_")}
+    if isinstance(points := options.get("learning_rate"), list):  # pairs, of which the command line makes lists
+        options["learning_rate"] = [tuple(point) for point in points]
+    plays = game_name(options["game"])
+    if game not in (None, plays):
+        raise DistillError(f"{source!r} plays {plays}, not {game}; give a network for {game}")
+    model = _instance(class_path, {**options, "pretrained": None}, run)
     try:
         model.load_state_dict(checkpoint["state_dict"])
     except RuntimeError as error:
-        raise DistillError(f"{class_path} here is not the one that {run} has learned with: {_first(error)}") from error
+        raise DistillError(f"{class_path} here is not the one that {run} has learned with: {said_of(error)}") from error
     scores = model.network.scores
-    network = CallableNetwork(scores, game, model.network.num_actions, digest=identity(scores))
+    network = CallableNetwork(scores, plays, model.network.num_actions, digest=identity(scores))
     return Teacher(source, network, path, checkpoint.get("kind", "values"))
 
 
 def _run_of(source: Path) -> Path | None:
+    if not source.exists():
+        return None
     places = [source] if source.is_dir() else [source.parent, source.parent.parent]
     return next((place for place in places if (place / "config.yaml").is_file()), None)
 
@@ -64,8 +73,4 @@ def _instance(class_path: str, options: dict[str, Any], run: Path) -> Any:
     try:
         return getattr(importlib.import_module(module), name)(**options)
     except (ImportError, AttributeError) as error:
-        raise DistillError(f"{run} has a network of {class_path}, which is not here: {_first(error)}") from error
-
-
-def _first(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DistillError(f"{run} has a network of {class_path}, which is not here: {said_of(error)}") from error

@@ -16,7 +16,7 @@ from distill.files.checkpoint import BEFORE, LAST, read_checkpoint
 from distill.jobs import experiments
 from distill.jobs.experiments import Plan, planned_jobs
 from distill.jobs.scheduler import CLAIMS, remember_options
-from distill.weights.load import shipped
+from distill.weights.files import shipped
 
 TINY = [
     "--fit.config",

@@ -13,7 +13,8 @@ import yaml
 
 from distill.cli import main
 from distill.report.published import DQN_SCORES, TABLE_1, TABLE_2, TABLE_B1, TABLE_B2
-from distill.report.results import Experiment, Result, pool, run_folders
+from distill.report.results import Experiment, Result, pool
+from distill.runs.folder import run_folders
 from distill.summary import geometric_mean
 
 

@@ -20,6 +20,9 @@ def test_a_run_that_has_ended_or_failed_says_so(workdir, capsys, make_teacher):
     fit("--run_dir", "runs/whole", "--data.teacher", make_teacher("pong"))
     with pytest.raises(SystemExit):
         fit("--run_dir", "runs/wrong", "--data.teacher", make_teacher("pong"), "--model.learning_rate", "1e30")
+    files = workdir / "runs" / "whole" / "wandb" / "files"  # what lies in a run's folder is no other run
+    files.mkdir(parents=True)
+    (files / "config.yaml").write_text("wandb_version: 1")
     capsys.readouterr()
     failed, whole = sorted(status(), key=lambda of: of["state"] == "ended")
     assert (whole["state"], whole["hour"], whole["hours"]) == ("ended", 2, 2)
@@ -51,7 +54,10 @@ def test_a_run_that_was_interrupted_says_how_to_go_on(workdir, capsys):
 
 def test_mistakes(workdir, capsys):
     """What is no run is one line."""
-    for given, said in (("nowhere", "nowhere is no folder"), ("conf/sweep", "conf/sweep holds no run")):
+    for given, said in (
+        ("nowhere", "nowhere is no run's folder, and holds none"),
+        ("conf/sweep", "conf/sweep is no run's folder"),
+    ):
         with pytest.raises(SystemExit) as stop:
             main(["status", given])
         assert stop.value.code == 2

@@ -11,7 +11,8 @@ from distill.evaluation import EvalConfig
 from distill.networks import build
 from distill.teacher import TeacherModule
 from distill.weights.best import BEST_INDEX, FOLDER, BestNetworks, read_index, read_network, rounded
-from distill.weights.load import load_playing, shipped
+from distill.weights.files import shipped
+from distill.weights.load import load_playing
 from tests.distill.test_data import fit
 
 

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from distill.cli import main
 from distill.data import ReplayDataModule
 from distill.networks import DQN
 from distill.runs.checkpoints import Checkpoints, SealedFiles
@@ -17,7 +18,8 @@ from distill.runs.signals import Signals
 from distill.student import StudentModule
 from distill.weights.callables import CallableNetwork
 from distill.weights.digests import identity
-from distill.weights.load import load_network
+from distill.weights.files import shipped
+from distill.weights.load import load_network, load_playing
 
 
 class Brightness(nn.Module):
@@ -191,3 +193,22 @@ def test_a_guest_says_whether_its_numbers_are_logits(small):
     module.kind = "logits"
     with pytest.raises(ValueError, match="kind of Brightness 'logits' is unknown; choose one of values, policy"):
         ReplayDataModule("pong", module, **small)
+
+
+def test_a_network_of_ones_own_is_its_runs(tmp_path, monkeypatch):
+    """Its class teaches the game that it learned, and no other; a shipped name stays one, whatever folder one is in."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    source = "import torch\nfrom distill import StudentModule\n\n\nclass Plain(StudentModule):\n"
+    source += "    def make_network(self, num_actions):\n        layer = torch.nn.LazyLinear(num_actions)\n"
+    source += "        return torch.nn.Sequential(torch.nn.Flatten(), Scaled(), layer)\n\n\n"
+    source += "class Scaled(torch.nn.Module):\n    def forward(self, x):\n        return x.float() / 255\n"
+    (tmp_path / "plain_module.py").write_text(source)
+    common = ["fit", "--config", "compress", "--config", "debug", "--model", "plain_module.Plain"]
+    main([*common, "--run_dir", "run", "--data.teacher", "pong"])
+    own = load_playing("run", "pong")
+    assert (own.kind, own.network.game) == ("policy", "pong")
+    with pytest.raises(ValueError, match="'run' plays pong, not breakout"):
+        load_playing("run", "breakout")
+    monkeypatch.chdir(tmp_path / "run")
+    assert load_playing("pong", "pong").file == shipped()["pong"]
