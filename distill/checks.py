@@ -2,7 +2,9 @@
 
 import math
 import os
+import tempfile
 from collections.abc import Iterable
+from pathlib import Path
 
 from distill.errors import DistillError
 
@@ -42,10 +44,35 @@ def multiple(name: str, value: int, of: str, unit: int) -> None:
         raise DistillError(f"{name} is {value}; it must be a multiple of {of}, {unit}")
 
 
-def output(name: str, written: str | os.PathLike[str] | None, *read: str | os.PathLike[str] | None) -> None:
-    """Refuse to write over a folder, and over what is read."""
-    if written and os.path.isdir(written):
+def output(
+    name: str,
+    written: str | os.PathLike[str] | None,
+    *read: str | os.PathLike[str] | None,
+    overwrite: bool = False,
+) -> None:
+    """Check that a file can be written, before the work whose result it is to hold; make its folder.
+
+    Args:
+        name: The option that gives it.
+        written: The file; None where none is to be written.
+        read: What the command reads, which it may not write over.
+        overwrite: Whether it may replace a file.
+
+    Raises:
+        ValueError: for a folder, for what is read, and for a file that exists.
+        OSError: where nothing can be written.
+    """
+    if not written:
+        return
+    if os.path.isdir(written):
         raise DistillError(f"{name} is {written}, which is a folder; give a file")
     for path in read:
-        if written and path and os.path.exists(written) and os.path.exists(path) and os.path.samefile(written, path):
+        if path and os.path.exists(written) and os.path.exists(path) and os.path.samefile(written, path):
             raise DistillError(f"{name} is {written}, which is what is read; give another file")
+    if os.path.isfile(written) and not overwrite:
+        raise DistillError(f"{name} is {written}, which exists; give another file, or --overwrite to replace it")
+    if not os.path.exists(written):  # else a pipe, a terminal
+        folder = Path(written).resolve().parent
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass

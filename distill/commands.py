@@ -94,7 +94,11 @@ def run_command(name: str, args: list[str]) -> None:
         if action.dest in flags:
             action.nargs, action.const = "?", True
     try:
-        given = parser.parse_args(configs.with_found(configs.with_plain_values(args))).as_dict()
+        args = configs.with_found(configs.with_plain_values(args))
+        try:
+            given = parser.parse_args(args).as_dict()
+        except ValueError as error:
+            raise DistillError(parser.explain(str(error), args)) from error
         given.pop("config")
         alone = [given.pop(one) for one in positional]
         function(*alone, **given, **forwarded)

@@ -25,15 +25,9 @@ from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCL
 from lightning.pytorch.loggers import Logger
 
 from distill import precision
-from distill.console.arguments import (
-    configs_in,
-    names_of,
-    with_config_of_checkpoint,
-    with_config_of_run,
-    with_found_configs,
-)
-from distill.console.configs import with_plain_values
-from distill.console.mistakes import Parser, allow_classes, check_keys, one_line
+from distill.console.arguments import names_of, with_config_of_checkpoint, with_config_of_run
+from distill.console.configs import with_found, with_plain_values
+from distill.console.mistakes import Parser, allow_classes, one_line
 from distill.console.preflight import check_callbacks, check_checkpoint, check_size, check_trainer
 from distill.console.quiet import quieten
 from distill.data import ReplayDataModule
@@ -75,7 +69,11 @@ FILES_FAIL = (
 class FitParser(Parser, LightningArgumentParser):
     """Lightning's parser, whose mistakes come as one line."""
 
-    options_of = (ReplayDataModule, StudentModule, TeacherModule, L.Trainer)
+    options_of = {  # noqa: RUF012
+        "data": (ReplayDataModule,),
+        "model": (StudentModule, TeacherModule),
+        "trainer": (L.Trainer,),
+    }
     allowed_values = {"trainer.precision": precision.PRECISIONS}  # noqa: RUF012
 
 
@@ -118,11 +116,12 @@ class DistillCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parse the command line."""
-        assert isinstance(args, list), "`run` gives nothing else"
+        assert isinstance(args, list), "`run_cli` gives nothing else"
+        assert isinstance(parser, FitParser), "`run_cli` gives nothing else"
         try:
             self.config = parser.parse_args(args)
         except Exception as error:  # of OmegaConf and others, which the parser lets through
-            raise DistillError(one_line(str(error))) from error
+            raise DistillError(parser.explain(str(error), args)) from error
         seed = self.config[self.config.subcommand].seed_everything
         if not 0 <= seed < 2**32:
             raise DistillError(f"seed_everything is {seed}; it must be between 0 and {2**32 - 1}")
@@ -392,9 +391,7 @@ def run_cli(kind: type[DistillCLI], args: list[str]) -> DistillCLI:
     quieten()
     allow_classes()
     set_parsing_settings(omegaconf_absolute_to_relative_paths=True)
-    args = with_found_configs(with_config_of_checkpoint(with_config_of_run(with_plain_values(args))))
-    for config in configs_in(args):
-        check_keys(config)
+    args = with_found(with_config_of_checkpoint(with_config_of_run(with_plain_values(args))))
     command = {"parser_mode": "omegaconf+"}
     return kind(
         PolicyModule,

@@ -22,7 +22,7 @@ from distill import checks
 from distill.atari.cartridge import game_name, num_actions
 from distill.cuda import GraphedUpdates, NotRecordable, recordable
 from distill.errors import DistillError
-from distill.networks import DQN, TRUNKS, Network, build
+from distill.networks import TRUNKS, Network, build
 from distill.schedule import Schedule
 from distill.summary import Summary, summarise
 from distill.weights.callables import CallableNetwork
@@ -109,13 +109,10 @@ class PolicyModule(L.LightningModule):
         """Called after each step of episodes that are scored, with who plays and how far they are; see `telling`."""
 
     def _load_pretrained(self, source: str) -> None:
-        from distill.weights.load import load_network  # which reads other libraries' files, too
+        from distill.weights.load import load_playing  # which reads other libraries' files, too
 
         for game in self.games:
-            ours = self.network.for_game(game)
-            if not isinstance(ours, DQN):
-                raise DistillError(f"pretrained is {source!r}; for a network of one's own it must be null")
-            theirs, _ = load_network(source, game)
+            ours, theirs = self.network.for_game(game), load_playing(source, game).network
             try:
                 ours.load_state_dict(theirs.state_dict())
             except RuntimeError:

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from distill.console import configs
-from distill.console.configs import CONFIG_OPTIONS
+from distill.console.configs import values_of
 from distill.errors import DistillError
 from distill.runs.config import repair_config
 from distill.runs.folder import CONFIG, last_checkpoint
@@ -52,25 +51,6 @@ def with_config_of_run(args: list[str]) -> list[str]:
             raise DistillError(f"resume goes on in {run}, from its last checkpoint; leave run_dir and ckpt_path out")
         return ["fit", "--config", str(config), *args[1:]]
     return args
-
-
-def with_found_configs(args: list[str]) -> list[str]:
-    """Put paths where a command line gives the names of configs that come along."""
-    try:
-        return configs.with_found(args)
-    except ValueError as error:
-        raise DistillError(str(error)) from error
-
-
-def configs_in(args: list[str]) -> list[str]:
-    """List the configs that a command line names."""
-    return [value for option in CONFIG_OPTIONS for value in values_of(args, option)]
-
-
-def values_of(args: list[str], option: str) -> list[str]:
-    """List what a command line gives for an option."""
-    pairs = zip(args, [*args[1:], ""], strict=True)
-    return [part.partition("=")[2] or following for part, following in pairs if part.partition("=")[0] == option]
 
 
 def names_of(game: str | Mapping[str, Any] | None) -> str | list[str]:

@@ -45,6 +45,7 @@ def evaluate(
     teacher: str | None = None,
     json: str | None = None,
     video: str | None = None,
+    overwrite: bool = False,
 ) -> dict[str, Any]:
     """Score a network, from no-op starts or from those of a file.
 
@@ -65,6 +66,7 @@ def evaluate(
         video: A file for the first episode, `.mp4` or `.gif`; beside a teacher, both play it. Under the frames are the
             probabilities of actions: the softmax of logits, as a student has them, and of a teacher's values divided by
             0.01.
+        overwrite: Whether a file that exists may be replaced.
 
     Returns:
         What is printed, and each episode's score: `mean`, `interval95`, `scores` ... With a teacher also its figures
@@ -80,7 +82,7 @@ def evaluate(
     dtype = torch.float32 if precision == "32-true" else torch.bfloat16
     policy, game, temperature = player_of(weights, game, dtype)
     for option, path in {"json": json, "video": video}.items():
-        checks.output(option, path, weights, teacher, starts)
+        checks.output(option, path, weights, teacher, starts, overwrite=overwrite)
     begin = None if starts == "noop" else Starts.load(starts, game)
     number = episodes or (protocol.EVAL_EPISODES if begin is None else len(begin.starts))
     rules = EvalConfig(game, tuple(range(number)), seed, epsilon, max_frames, sticky, begin)

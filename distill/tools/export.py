@@ -25,10 +25,12 @@ from distill.files.store import write_atomically
 from distill.networks import DQN, count_parameters
 from distill.protocol import FRAMES_PER_STEP, STACKED_FRAMES
 from distill.rollout import Policy
+from distill.weights.callables import CallableNetwork
 from distill.weights.digests import digest
 from distill.weights.files import INPUT, network_bytes
-from distill.weights.load import find_weights, load_network, load_teacher
+from distill.weights.load import find_weights, load_network, load_playing
 from distill.weights.onnx_files import open_onnx, to_onnx
+from distill.weights.own import load_own_class
 
 SUFFIXES = {"onnx": ".onnx", "torch": ".pt2", "safetensors": ".safetensors"}
 OBSERVATIONS = 1000
@@ -42,6 +44,7 @@ def export(
     out: str | None = None,
     game: str | None = None,
     teacher: str | None = None,
+    overwrite: bool = False,
 ) -> None:
     """Write a network of one game as a file of its own, and check it.
 
@@ -55,15 +58,21 @@ def export(
         out: The file; by default in the working directory, named after `weights` and the game.
         game: Which, of a network that plays several.
         teacher: Whom to show beside it: as `weights`.
+        overwrite: Whether a file that exists may be replaced.
     """
-    network, header = load_network(weights, game)
+    network, header = load_any(weights, game)
     game, source = header["game"], find_weights(weights)
-    other = load_teacher(teacher, game, network.num_actions)[0] if teacher else None
+    if format != "torch" and not isinstance(network, DQN):
+        raise DistillError(
+            f"{weights} has a network of its own, {network.name}; only those of distill.networks go into {format}; "
+            "--format torch takes any"
+        )
+    other = load_playing(teacher, game).network if teacher else None
     name = source.stem if game in source.stem else f"{source.stem}-{game}"
     path = Path(out or name + SUFFIXES[format])
     if path.suffix != SUFFIXES[format]:
         raise DistillError(f"out is {path}; as {format} it must end in {SUFFIXES[format]}")
-    checks.output("out", path, source, find_weights(teacher) if teacher else None)
+    checks.output("out", path, source, find_weights(teacher) if teacher else None, overwrite=overwrite)
     content = packed(network, described(network, header), format)
     rows = [NetworkRow("network", network, content, format)]
     if other is not None:
@@ -73,6 +82,14 @@ def export(
     write_atomically(path, content)
     print_networks(rows, observations[:1])
     print(f"written: {path}")
+
+
+def load_any(weights: str, game: str | None) -> tuple[DQN | CallableNetwork, dict[str, Any]]:
+    """Load a network, also of one's own class, and its header."""
+    if (own := load_own_class(weights, game)) is None:
+        return load_network(weights, game)
+    assert isinstance(own.network, CallableNetwork), "nothing else is of a class of one's own"
+    return own.network, {"game": own.network.game, "kind": own.kind}
 
 
 class NetworkRow:
@@ -85,12 +102,12 @@ class NetworkRow:
         format: Of the file.
     """
 
-    def __init__(self, name: str, network: DQN, content: bytes, format: str) -> None:
+    def __init__(self, name: str, network: DQN | CallableNetwork, content: bytes, format: str) -> None:
         self.name, self.network, self.content, self.format = name, network, content, format
         self.policies = {"PyTorch": module_policy(network), NAMES[format]: READERS[format](content)}
 
 
-def described(network: DQN, header: dict[str, Any]) -> dict[str, Any]:
+def described(network: DQN | CallableNetwork, header: dict[str, Any]) -> dict[str, Any]:
     """Describe a network, whatever file it came from."""
     game = header["game"]
     preprocessing = {
@@ -111,11 +128,11 @@ def described(network: DQN, header: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def packed(network: DQN, header: dict[str, Any], format: str) -> bytes:
+def packed(network: DQN | CallableNetwork, header: dict[str, Any], format: str) -> bytes:
     """Return a network as the content of a file."""
-    if format == "onnx":
+    if format == "onnx" and isinstance(network, DQN):
         return to_onnx(network, header)
-    if format == "safetensors":
+    if format == "safetensors" and isinstance(network, DQN):
         return network_bytes(network, header)
     shapes = {"observations": {0: torch.export.Dim("batch")}}
     content = io.BytesIO()
@@ -154,7 +171,7 @@ READERS: dict[str, Callable[[bytes], Policy]] = {
 }
 
 
-def observations_of(network: DQN, game: str) -> np.ndarray:
+def observations_of(network: DQN | CallableNetwork, game: str) -> np.ndarray:
     """Play until 1,000 observations have been seen, at epsilon 0.05."""
     episodes = EvalConfig(game, tuple(range(ENVIRONMENTS)), seed=0)
     seen: list[np.ndarray] = []

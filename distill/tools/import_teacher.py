@@ -27,6 +27,7 @@ def import_teacher(
     episodes: int = 5,
     max_frames: int = protocol.MAX_FRAMES,
     seed: int = 0,
+    overwrite: bool = False,
 ) -> None:
     """Convert another library's network into a file of ours, and say what was recognised and what it scores.
 
@@ -41,6 +42,7 @@ def import_teacher(
         episodes: How many are played for its score, from no-op starts; 1 or more.
         max_frames: Longest of them in frames, above 0.
         seed: Of them, 0 or more.
+        overwrite: Whether a file that exists may be replaced.
     """
     checks.at_least(1, episodes=episodes)
     checks.between(1, protocol.MOST_FRAMES, max_frames=max_frames)
@@ -51,9 +53,10 @@ def import_teacher(
     source, path = find_weights(file), Path(out)
     if path.suffix != WEIGHTS_SUFFIX:
         raise DistillError(f"out is {path}; it must end in {WEIGHTS_SUFFIX}")
-    checks.output("out", path, source)
+    checks.output("out", path, source, overwrite=overwrite)
     header["imported"] |= {"file": source.name, "sha256": hashlib.sha256(source.read_bytes()).hexdigest()}
     rules = EvalConfig(header["game"], tuple(range(episodes)), seed, max_frames=max_frames)
+    save_network(path, network, header)
     score = summarise(play_with_bar(frozen_policy(network), rules, "playing").scores)
     header |= {"protocol": rules.described, "score": score._asdict()}
     save_network(path, network, header)

@@ -25,6 +25,7 @@ def import_starts(
     count: int = COUNT,
     seed: int = 0,
     color_averaging: bool = False,
+    overwrite: bool = False,
 ) -> None:
     """Draw starts from recordings of human play, after replaying them.
 
@@ -38,13 +39,14 @@ def import_starts(
         count: How many to draw, 1 or more.
         seed: Of the drawing, 0 or more.
         color_averaging: Whether the pictures blend two frames, as Atari-HEAD's table says of some.
+        overwrite: Whether a file that exists may be replaced.
     """
     checks.at_least(1, count=count)
     checks.at_least(0, seed=seed)
     logs = sorted(Path(log).glob("*.txt")) if Path(log).is_dir() else [Path(log)]
     if not logs:
         raise DistillError(f"{log} holds no recording (*.txt)")
-    checks.output("out", out, *logs)
+    checks.output("out", out, *logs, overwrite=overwrite)
     options = {"game": game, "player": player, "licence": licence}
     whose = {name: said for name, said in options.items() if said is not None}
     episodes: list[Episode] = []
@@ -81,6 +83,7 @@ def draw_starts(
     count: int = COUNT,
     seed: int = 1,
     max_frames: int = protocol.MAX_FRAMES,
+    overwrite: bool = False,
 ) -> None:
     """Draw starts from the play of a network, a stand-in for a person's; every score from them says so.
 
@@ -93,12 +96,13 @@ def draw_starts(
         count: How many starts to draw, 1 or more.
         seed: Of play and drawing, 0 or more.
         max_frames: Longest episode in frames.
+        overwrite: Whether a file that exists may be replaced.
     """
     checks.between(0, 1, epsilon=epsilon)
     checks.between(1, protocol.MOST_FRAMES, max_frames=max_frames)
     checks.at_least(1, episodes=episodes, count=count)
     checks.at_least(0, seed=seed)
-    checks.output("out", out, find_weights(weights))
+    checks.output("out", out, find_weights(weights), overwrite=overwrite)
     network, header = load_network(weights, game)
     game = header["game"]
     games = Atari(game, episodes, max_frames=max_frames)

@@ -54,6 +54,7 @@ def record(game: str, out: str, player: str = "anonymous", licence: str = "CC0-1
         raise DistillError('record needs a window; pip install "distill[record]" installs what it takes') from error
     if Path(out).exists():
         raise DistillError(f"{out} exists; give a new file")
+    checks.output("out", out)
     try:
         pygame.display.init()  # the window alone: no sound is wanted
         if pygame.display.get_driver() in WINDOWLESS:

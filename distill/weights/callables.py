@@ -11,7 +11,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from distill.errors import DistillError
-from distill.networks import DQN, evaluating
+from distill.networks import DQN, count_parameters, evaluating
 from distill.summary import Summary
 
 Scores = Callable[[UInt8[Tensor, "B 4 84 84"]], Any]
@@ -56,6 +56,11 @@ class CallableNetwork(nn.Module):
                 f"{self.name} maps 2 observations to {tuple(found.shape)}; with the {num_actions} legal actions of "
                 f"{game} it must be {(2, num_actions)}"
             )
+
+    @property
+    def shape(self) -> str:
+        """Describe the network's shape."""
+        return f"the layers of {self.name}, {count_parameters(self):,} parameters"
 
     def for_game(self, game: str) -> "CallableNetwork":
         """Return the network that plays a game: this one."""

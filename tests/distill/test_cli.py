@@ -296,6 +296,43 @@ def test_a_wrong_name_is_one_line(workdir, capsys, args, reason):
     assert error.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("", " is empty; a config has options by name"),
+        ("# nothing\n", " is empty; a config has options by name"),
+        ("- a\n- b\n", " is a list; a config has options by name"),
+        ("hello", " is one value; a config has options by name"),
+        ("data:\n  game: pong\n bad\n", ", line 3: no YAML ("),
+        ("data: [1, 2\n", ", line 2: no YAML ("),
+        ("data:\n  seed: 1\n  game: pong\n  seed: 2\n", " names seed twice, the second time in line 4"),
+        (
+            "data:\n  epsilon:\n  - [0, 1]\n  - [2, x]\n",
+            ", line 2: data.epsilon is [[0, 1], [2, 'x']]; allowed: f",
+        ),
+        ("data:\n  init_args:\n    num_envs: many\n", ", line 3: data.num_envs is many; allowed: int"),
+        ("model:\n  temprature: 1\n", ", line 2: there is no option model.temprature; did you mean temperature?"),
+        (
+            "trainer:\n  callbacks:\n  - class_path: EarlyStopping\n    init_args:\n      montor: val/score\n",
+            ", line 5: there is no option trainer.callbacks.montor; did you mean monitor?",
+        ),
+        (
+            "trainer:\n  callbacks:\n  - class_path: EarlyStoping\n",
+            ", line 2: trainer.callbacks: there is no class E",
+        ),
+    ],
+)
+def test_a_mistake_in_a_config_names_file_and_line(workdir, capsys, content, said):
+    """A config that is none, or has a wrong value, is one line that says where."""
+    Path("mine.yaml").write_text(content)
+    with pytest.raises(SystemExit) as stop:
+        main(["fit", "--config", "compress", "--config", "mine.yaml"])
+    assert stop.value.code == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: mine.yaml{said}")
+    assert error.count("\n") == 1
+
+
 def test_wrong_names_are_answered_before_pytorch_is_imported(workdir):
     """What is misspelt in a command's first words, and a config that is not there, do not wait for libraries."""
     wrong = [["evalute"], ["fit", "--confg", "x"], ["fit", "-c", "none.yaml"], ["evaluate", "--vidoe", "x"]]
@@ -361,10 +398,10 @@ STOPPING = ["--trainer.callbacks+=lightning.pytorch.callbacks.EarlyStopping"]
 @pytest.mark.parametrize(
     ("args", "reason"),
     [
-        (["--data.gme", "pong"], "Option 'gme' is not accepted; did you mean 'game'? ReplayDataModule accepts game, "),
-        (["--trainer.max_epoch", "1"], "did you mean 'max_epochs'?"),
-        (["--data.num_envs", "abc"], '"num_envs": expected int. Got value: abc'),
-        (["--model.temperature", "hot"], '"temperature": expected float. Got value: hot'),
+        (["--data.gme", "pong"], "there is no option data.gme; did you mean game?"),
+        (["--trainer.max_epoch", "1"], "no option trainer.max_epoch; did you mean max_epochs or "),
+        (["--data.num_envs", "abc"], "data.num_envs is abc; allowed: int"),
+        (["--model.temperature", "hot"], "model.temperature is hot; allowed: float"),
         (["--model.temperature=-1"], "temperature is -1.0; it must be above 0"),
         (["--data.game", "pongg"], "game 'pongg' is unknown; did you mean pong"),
         (
@@ -398,11 +435,20 @@ STOPPING = ["--trainer.callbacks+=lightning.pytorch.callbacks.EarlyStopping"]
         (["--seed_everything=-4"], "it must be between 0 and"),
         (["--model", "nowhere.Mine"], "there is no nowhere.py here (nowhere.Mine)"),
         (["--model", "mime.Mine"], "there is no mime.py here; did you mean mine? (mime.Mine)"),
-        (["--model", "mine.Mine"], "Problem with given class_path 'mine.Mine'"),
+        (["--model", "mine.Mine"], "model: mine.Mine: No module named 'mine'"),
         (
             ["--model", "subprocess.Popen"],
             "'subprocess.Popen' is not allowed in a config; allowed are classes of distill",
         ),
+        (
+            ["--trainer.logger", "lightning.pytorch.loggers.NoLogger"],
+            "there is no class lightning.pytorch.loggers.NoLo",
+        ),
+        (
+            ["--trainer.logger", "lightning.pytorch.loggers.MLFlowLogger"],
+            "lightning.pytorch.loggers.MLFlowLogger needs a package that is not installed: pip install 'mlflow>=",
+        ),
+        (["--trainer.logger", "TensorBoardLogger"], "trainer.logger: required, but not given: save_dir"),
         (["--trainer.logger", "antigravity.Logger"], "'antigravity.Logger' is not allowed in a config"),
         (["--model.network", "net9"], "choose one of dqn, net1, net2, net3"),
         (["--ckpt_path", "none.ckpt"], "none.ckpt does not exist"),
@@ -517,6 +563,32 @@ def test_a_file_that_cannot_be_written_is_one_line(workdir, capsys):
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith("error: ")
     assert "taken" in error
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["draw-starts", "pong", "--out", "FILE", "--episodes", "1", "--count", "1", "--max_frames", "400"],
+        ["evaluate", "pong", "--json", "FILE", "--episodes", "1", "--max_frames", "400"],
+        ["export", "pong", "--out", "FILE", "--format", "safetensors"],
+        ["bench", "--json", "FILE"],
+        ["import-starts", "log.txt", "--out", "FILE"],
+    ],
+)
+def test_a_file_that_exists_is_replaced_only_if_asked(args, workdir, capsys):
+    """Each command refuses at once, and names the option that would have it replaced."""
+    (workdir / "log.txt").touch()
+    file = workdir / "kept.safetensors"
+    file.write_text("mine")
+    args = [str(file) if arg == "FILE" else arg for arg in args]
+    with pytest.raises(SystemExit) as stop:
+        main(args)
+    assert stop.value.code == 2
+    assert f"{file}, which exists; give another file, or --overwrite to replace it" in capsys.readouterr().err
+    assert file.read_text() == "mine"
+    if args[1] == "pong":
+        main([*args, "--overwrite"])
+        assert file.read_bytes() != b"mine"
 
 
 @pytest.mark.parametrize(

@@ -167,7 +167,13 @@ def buffers(rate: float, found: dict[str, Rate], budget: Budget) -> dict[str, An
     return figures
 
 
-def bench(game: str = "pong", teacher: str | None = None, peers: bool = False, json: str | None = None) -> None:
+def bench(
+    game: str = "pong",
+    teacher: str | None = None,
+    peers: bool = False,
+    json: str | None = None,
+    overwrite: bool = False,
+) -> None:
     """Measure this machine: play, learning, memory, and how many simulated hours pass in one of the clock.
 
     It ends within five minutes. Where there is a GPU, networks are on it.
@@ -177,11 +183,12 @@ def bench(game: str = "pong", teacher: str | None = None, peers: bool = False, j
         teacher: A shipped teacher's name or a weight file, of the full size; by default the game's shipped teacher.
         peers: Whether to measure Stable-Baselines3 and sb3-extra-buffers as well; the extra `bench` installs them.
         json: A file for the figures.
+        overwrite: Whether a file that exists may be replaced.
     """
     missing = [name for name in PEERS if importlib.util.find_spec(name) is None] if peers else []
     if missing:
         raise DistillError(f'--peers needs {", ".join(missing)}; pip install "distill[bench]" installs all of it')
-    checks.output("json", json, teacher)
+    checks.output("json", json, teacher, overwrite=overwrite)
     torch.set_num_threads(usable_cores())
     on_gpu = torch.cuda.is_available()
     bf16 = on_gpu or native_bf16()

@@ -128,8 +128,8 @@ def file(folder: Path, parameters: dict, **content) -> str:
 @pytest.mark.parametrize(
     ("parameters", "content", "message"),
     [
-        ({"model.temprature": {"values": [1.0]}}, {}, "did you mean 'temperature'?"),
-        ({"modle.temperature": {"values": [1.0]}}, {}, "unrecognized arguments: --modle.temperature"),
+        ({"model.temprature": {"values": [1.0]}}, {}, "there is no option model.temprature; did you mean temperature?"),
+        ({"modle.temperature": {"values": [1.0]}}, {}, "there is no option modle.temperature"),
         ({"model.temperature": {"values": [1.0, -1.0]}}, {}, "temperature is -1.0; it must be above 0"),
         ({"model.temperature": {"values": []}}, {}, "model.temperature has no values"),
         ({"model.temperature": {"values": [1.0]}}, {"method": "annealing"}, "method is annealing; it must be one of"),

@@ -36,7 +36,7 @@ def starts(teachers, tmp_path_factory) -> str:
 
 
 def evaluated(tmp_path, *args: str) -> dict:
-    main(["evaluate", *args, "--json", str(tmp_path / "figures.json")])
+    main(["evaluate", *args, "--json", str(tmp_path / "figures.json"), "--overwrite"])
     return json.loads((tmp_path / "figures.json").read_text())
 
 

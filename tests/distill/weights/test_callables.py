@@ -195,7 +195,7 @@ def test_a_guest_says_whether_its_numbers_are_logits(small):
         ReplayDataModule("pong", module, **small)
 
 
-def test_a_network_of_ones_own_is_its_runs(tmp_path, monkeypatch):
+def test_a_network_of_ones_own_is_its_runs(tmp_path, monkeypatch, capsys):
     """Its class teaches the game that it learned, and no other; a shipped name stays one, whatever folder one is in."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
@@ -210,5 +210,22 @@ def test_a_network_of_ones_own_is_its_runs(tmp_path, monkeypatch):
     assert (own.kind, own.network.game) == ("policy", "pong")
     with pytest.raises(ValueError, match="'run' plays pong, not breakout"):
         load_playing("run", "breakout")
+    with pytest.raises(SystemExit):
+        main(["export", "run"])
+    assert "run has a network of its own, Sequential; only those of" in capsys.readouterr().err
+    main(["export", "run", "--format", "torch", "--out", "own.pt2"])
+    assert "equal greedy actions 100.0%" in capsys.readouterr().out
+    main(["evaluate", "own.pt2", "--episodes", "1", "--max_frames", "400"])
+    main(
+        [*common, "--run_dir", "more", "--data.teacher", "pong", "--model.pretrained", "run", "--trainer.max_epochs=1"]
+    )
+    capsys.readouterr()
+    for args, said in (
+        [[], "pretrained 'pong' has layers of 32, 64, 64, 512 and 6 actions; here it must have the layers of Seq"],
+        [["--model", "StudentModule", "--model.pretrained", "run"], "pretrained 'run' has the layers of Sequential, 1"],
+    ):
+        with pytest.raises(SystemExit):
+            main([*common, "--run_dir", "other", "--data.teacher", "pong", "--model.pretrained", "pong", *args])
+        assert said in capsys.readouterr().err
     monkeypatch.chdir(tmp_path / "run")
     assert load_playing("pong", "pong").file == shipped()["pong"]
