@@ -90,7 +90,9 @@ class HumanStartEvaluation(L.Callback):
     def score(self, network: DQN | CallableNetwork, trainer: L.Trainer, device: torch.device) -> float:
         """Play from this rank's share of the starts; give the mean score of all ranks' episodes."""
         numbers = tuple(range(trainer.global_rank, len(self.starts.starts), trainer.world_size))
-        rules = EvalConfig(self.starts.game, numbers, ReplayDataModule.of(trainer).seed, self.epsilon, self.max_frames)
+        data, game = ReplayDataModule.of(trainer), self.starts.game
+        env = data.env_of(game)._replace(sticky=0.0)  # or the starts' replay would lead elsewhere
+        rules = EvalConfig(game, numbers, data.seed, self.epsilon, self.max_frames, env)
         mean = MeanMetric().to(device)
         if numbers:
             mean.update(torch.from_numpy(rules._replace(starts=self.starts).score(network)).float())

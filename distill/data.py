@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from distill import checks, protocol
 from distill.atari.environments import usable_cores
+from distill.atari.rules import PAPER_RULES, EnvRules
 from distill.engine import module_policy
 from distill.errors import DistillError
 from distill.evaluation import EvalConfig
@@ -238,7 +239,8 @@ class ReplayDataModule(L.LightningDataModule):
         if self.teachers and epochs > 0:
             memory_hours = min(memory_hours, math.ceil(epochs / len(self.games)))  # no more than there will be
         options = self.seed, self._rank, self.num_envs, self.hour_steps, self.epsilon, self.max_frames, self.beta
-        rules = [PlayConfig(game, *options) for game in self.games]
+        rules = [PlayConfig(game, *options, self.env_of(game)) for game in self.games]
+        player.play_by(self.env)
         room = room_for_frames(rules, memory_hours, device)
         if device.type == "cuda" and self._rank == 0:
             print(f"memory: frames {f'as they are, on {room}' if room else f'packed, for want of room on {device}'}")
@@ -318,10 +320,19 @@ class ReplayDataModule(L.LightningDataModule):
         rules = [self.eval_config(game, numbers) for game in self.games]
         return DataLoader(rules, batch_size=None)  # type: ignore[arg-type]  # a list will do, but is no `Dataset`
 
+    @property
+    def env(self) -> dict[str, EnvRules]:
+        """Return the rules of play by game."""
+        return {game: self.env_of(game) for game in self.games}
+
+    def env_of(self, game: str) -> EnvRules:
+        """Return the rules by which a game's teacher plays, and so its student; the paper's where there is none."""
+        return self.teachers[game].env if game in self.teachers else PAPER_RULES
+
     def eval_config(self, game: str, numbers: range | None = None) -> EvalConfig:
         """Return which episodes of a game are scored, and how."""
         which = tuple(range(self.eval_episodes) if numbers is None else numbers)
-        return EvalConfig(game, which, self.seed, self.eval_epsilon, self.max_frames)
+        return EvalConfig(game, which, self.seed, self.eval_epsilon, self.max_frames, self.env_of(game))
 
     def hour(self, hour: int, learned_blocks: int = 0) -> Iterator[Learned]:
         """Play and yield one hour.

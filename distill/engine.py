@@ -118,7 +118,9 @@ def onnx_model(network: DQN) -> "onnx.ModelProto":
         return name
 
     def layer(name: str, x: str, divisor: int = 1) -> str:
-        of = getattr(network, name)
+        of = network.get_submodule(name)
+        assert isinstance(of, nn.Conv2d | nn.Linear)
+        assert of.bias is not None
         inputs = x, constant(f"{name}.weight", of.weight / divisor), constant(f"{name}.bias", of.bias)
         if isinstance(of, nn.Linear):
             return add("Gemm", name, *inputs, transB=1)
@@ -131,6 +133,8 @@ def onnx_model(network: DQN) -> "onnx.ModelProto":
     x = add("Relu", "relu4", layer("fc1", add("Flatten", "flat", x, axis=1)))
     if network.controller is not None:
         x = add("Relu", "relu5", layer("controller", x))
+    for number in range(len(network.more)):
+        x = add(network.activation.capitalize(), f"activation{number}", layer(f"more.{number}", x))
     x = layer("out", x)
     if network.atoms is not None:
         shape = numpy_helper.from_array(np.array([0, network.num_actions, len(network.atoms)]), "shape")

@@ -14,10 +14,9 @@ from jaxtyping import Bool, Float, Int64, UInt64
 from torch import nn
 
 from distill import protocol
-from distill.atari.cartridge import num_actions
 from distill.atari.environments import Atari, usable_cores
+from distill.atari.rules import PAPER_RULES, EnvRules
 from distill.engine import SessionPolicy, frozen_policy
-from distill.errors import DistillError
 from distill.randomness import generator
 from distill.rollout import GROUP_ENVS, Policy, Step, VectorEnv, in_turn, play
 
@@ -40,7 +39,7 @@ class RecordedStarts(Protocol):
     def check_game(self, *games: str) -> None:
         """Raise a `ValueError` where the starts are of none of these games."""
 
-    def environments(self, numbers: Sequence[int], max_frames: int) -> VectorEnv:
+    def environments(self, numbers: Sequence[int], max_frames: int, env: EnvRules = PAPER_RULES) -> VectorEnv:
         """Make an environment for each of these starts, which are counted round and round."""
 
 
@@ -55,22 +54,21 @@ class EvalConfig(NamedTuple):
     epsilon: float = protocol.EPSILON
     max_frames: int = protocol.MAX_FRAMES
     """In recorded starts those before the hand-over included."""
-    sticky: float = 0.0
-    """Probability that the emulator repeats the last action for a frame; 0 with recorded starts."""
+    env: EnvRules = PAPER_RULES
+    """With recorded starts, nothing may be sticky."""
     starts: RecordedStarts | None = None
     """None means up to 30 no-ops."""
 
     @property
     def are_published(self) -> bool:
         """Whether published scores are compared with these, by custom: up to 30 minutes, without sticky actions."""
-        return self.max_frames == protocol.MAX_FRAMES and not self.sticky
+        return self.max_frames == protocol.MAX_FRAMES and not self.env.sticky
 
     @property
     def described(self) -> str:
         """Describe the rules by which they are played."""
         starts = "no-op starts" if self.starts is None else self.starts.described
-        sticky = f", sticky actions {self.sticky:g}" if self.sticky else ""
-        return f"{starts}, epsilon {self.epsilon:g}{sticky}, at most {self.max_frames:,} frames"
+        return f"{starts}, epsilon {self.epsilon:g}{self.env.described}, at most {self.max_frames:,} frames"
 
     def score(
         self, network: nn.Module, on_step: "Callable[[Progress], None]" = lambda progress: None
@@ -109,7 +107,7 @@ class Progress(NamedTuple):
         if ended:
             return f"{ended}/{len(self.ended)} episodes, mean {self.scores[self.ended].mean():.1f}"
         begun = self.scores[self.steps > 0]
-        frames = protocol.FRAMES_PER_STEP * int(self.steps.sum())
+        frames = self.episodes.env.frame_skip * int(self.steps.sum())
         return f"{frames:,} frames, {begun.mean():.1f} so far" if len(begun) else f"{frames:,} frames"
 
     def steps_left(self, guess: float | None = None) -> float | None:
@@ -227,16 +225,12 @@ def games_for(episodes: EvalConfig, max_envs: int = MAX_ENVS, num_threads: int =
     Raises:
         ValueError: for starts of another game, and for sticky actions with starts.
     """
-    game, numbers, starts, max_frames = episodes.game, episodes.numbers, episodes.starts, episodes.max_frames
+    numbers, starts, max_frames, env = episodes.numbers, episodes.starts, episodes.max_frames, episodes.env
     if starts is None:
         envs = min(len(numbers), max_envs)
-        return Atari(game, envs, max_frames=max_frames, sticky=episodes.sticky, num_threads=num_threads)
-    starts.check_game(game)
-    if episodes.sticky:
-        raise DistillError(
-            f"sticky is {episodes.sticky}; with recorded starts it must be 0, or their replay would lead elsewhere"
-        )
-    return starts.environments(numbers, max_frames)
+        return Atari(episodes.game, envs, env=env, max_frames=max_frames, num_threads=num_threads)
+    starts.check_game(episodes.game)
+    return starts.environments(numbers, max_frames, env)
 
 
 def steps_of(policy: Policy, episodes: EvalConfig, games: VectorEnv) -> Iterator[Step]:
@@ -262,6 +256,6 @@ def random_score(episodes: EvalConfig) -> float:
     """Return a random player's mean score: published where game and rules are those of Mnih et al., else played."""
     if episodes.are_published and episodes.starts is None and episodes.game in protocol.NOOP_SCORES:
         return protocol.NOOP_SCORES[episodes.game].random
-    actions = num_actions(episodes.game)
+    actions = len(episodes.env.actions(episodes.game))
     policy = lambda observations: np.zeros((len(observations), actions), np.float32)  # noqa: E731
     return float(score_episodes(policy, episodes._replace(epsilon=1.0)).mean())

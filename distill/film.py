@@ -10,10 +10,10 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
 
-from distill.atari.cartridge import Cartridge, action_names, legal_actions
+from distill.atari.cartridge import Cartridge
 from distill.errors import DistillError
 from distill.evaluation import EvalConfig, games_for, steps_of
-from distill.protocol import FRAMES_PER_SECOND, FRAMES_PER_STEP, TEMPERATURE
+from distill.protocol import FRAMES_PER_SECOND, TEMPERATURE
 from distill.rollout import Policy
 
 ZOOM = 3
@@ -80,11 +80,13 @@ def film(actors: Sequence[Actor], episodes: EvalConfig, path: Path) -> None:
     """
     check_film(episodes, path)
     one = episodes._replace(numbers=episodes.numbers[:1])
-    panes = [pane_of(actor, shots_of(actor, one), one.game) for actor in actors]
+    names = one.env.action_names(one.game)
+    panes = [pane_of(actor, shots_of(actor, one), names) for actor in actors]
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}")
     if path.suffix == ".gif":
-        write_gif(itertools.islice(side_by_side(panes), 0, None, FRAMES_PER_STEP), unfinished)
+        every = one.env.frame_skip
+        write_gif(itertools.islice(side_by_side(panes), 0, None, every), unfinished, every / FRAMES_PER_SECOND)
     else:
         write_video(side_by_side(panes), unfinished)
     os.replace(unfinished, path)
@@ -104,14 +106,19 @@ def write_video(pictures: Iterator[Picture], path: Path) -> None:
         file.mux(stream.encode())
 
 
-def write_gif(pictures: Iterator[Picture], path: Path) -> None:
-    """Write pictures of one size, one for each step, as an animation of half the size that begins again at its end."""
+def write_gif(pictures: Iterator[Picture], path: Path, seconds: float) -> None:
+    """Write pictures of one size as an animation of half the size that begins again at its end.
+
+    Args:
+        pictures: One for each step.
+        path: The file.
+        seconds: For which each is shown.
+    """
     from PIL import Image
 
     images = [Image.fromarray(picture).reduce(2) for picture in pictures]
     colors = images[len(images) // 2].quantize(GIF_COLORS)
     frames = [image.quantize(palette=colors, dither=Image.Dither.NONE) for image in images]
-    seconds = FRAMES_PER_STEP / FRAMES_PER_SECOND
     frames[0].save(path, "GIF", save_all=True, append_images=frames[1:], duration=10 * round(100 * seconds), loop=0)
 
 
@@ -124,15 +131,15 @@ def shots_of(actor: Actor, one: EvalConfig) -> Iterator[Shot]:
     """
     with closing(games_for(one)) as games:
         steps = [(int(step.actions[0]), step.values[0]) for step in steps_of(actor.policy, one, games)]
-        cartridge = Cartridge(one.game)
+        cartridge, console = Cartridge(one.game), one.env.actions(one.game)
         for action in games.lead_in(0).tolist():
             cartridge.act(action)
     score = 0.0
     for action, values in steps:
         frames = []
-        for _ in range(FRAMES_PER_STEP):
+        for _ in range(one.env.frame_skip):
             if not cartridge.over:
-                score += cartridge.act(legal_actions(one.game)[action])
+                score += cartridge.act(console[action])
                 frames.append(cartridge.picture)
         yield Shot(frames, softmax(values / actor.temperature), action, score)
 
@@ -143,14 +150,14 @@ def softmax(values: Float32[np.ndarray, " A"]) -> Float[np.ndarray, " A"]:
     return powers / powers.sum()
 
 
-def pane_of(actor: Actor, shots: Iterator[Shot], game: str) -> Iterator[Picture]:
+def pane_of(actor: Actor, shots: Iterator[Shot], names: Sequence[str]) -> Iterator[Picture]:
     """Draw an actor's episode, a picture for each emulator frame."""
     shown = "outputs" if actor.temperature == 1 else f"values / {actor.temperature:g}"
     for shot in shots:
         head = _text(_empty(HEAD), MARGIN, 24, actor.name, 0.7, INK)
         _text(head, MARGIN, 46, f"softmax of {shown}", 0.45, SOFT)
         _right(head, 32, f"{shot.score:g}", 0.9, INK)
-        bars = bars_of(shot.probabilities, shot.action, action_names(game))
+        bars = bars_of(shot.probabilities, shot.action, names)
         for frame in shot.frames:
             yield np.vstack([head, frame.repeat(ZOOM, axis=0).repeat(ZOOM, axis=1), bars])
 
@@ -220,5 +227,5 @@ def check_film(episodes: EvalConfig, path: Path) -> None:
     """Refuse what `film` would refuse, before anything is played."""
     if path.suffix not in (".mp4", ".gif"):
         raise DistillError(f"video {path} must end in .mp4 or .gif")
-    if episodes.sticky:
-        raise DistillError(f"sticky is {episodes.sticky}; a video needs 0, for it is made by playing again")
+    if episodes.env.sticky:
+        raise DistillError(f"sticky is {episodes.env.sticky}; a video needs 0, for it is made by playing again")

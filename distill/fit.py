@@ -193,6 +193,7 @@ class DistillCLI(LightningCLI):
         """Build data, model and Trainer; what they refuse is the user's mistake."""
         try:
             super().instantiate_classes()
+            self.model.play_by(self.datamodule.env)
             check_trainer(self.trainer, self.model, self.datamodule)
             check_size(self.datamodule)
             if self.subcommand == "fit":

@@ -20,9 +20,10 @@ from torchmetrics import CatMetric
 
 from distill import checks
 from distill.atari.cartridge import game_name, num_actions
+from distill.atari.rules import PAPER_RULES, EnvRules
 from distill.cuda import GraphedUpdates, NotRecordable, recordable
 from distill.errors import DistillError
-from distill.networks import TRUNKS, Network, build
+from distill.networks import DQN, TRUNKS, Network, build
 from distill.schedule import Schedule
 from distill.summary import Summary, summarise
 from distill.weights.callables import CallableNetwork
@@ -100,6 +101,8 @@ class PolicyModule(L.LightningModule):
         self.scores = nn.ModuleDict({game: CatMetric() for game in self.games})
         self.kind = "values"
         """What its outputs are, one of `distill.losses.KINDS`."""
+        self.env: dict[str, EnvRules] = {}
+        """By game, the rules by which its teacher plays, and so it; none before its run begins."""
         self.summaries: dict[str, Summary] = {}
         """Of the last evaluation, by game."""
         self.scored_updates: int | None = None
@@ -162,6 +165,28 @@ class PolicyModule(L.LightningModule):
         scores = self.scores[game]
         assert isinstance(scores, CatMetric)  # which a ModuleDict does not know
         return scores
+
+    def play_by(self, env: dict[str, EnvRules]) -> None:
+        """Take on the rules of the teachers' play; a network of other actions than theirs gets new weights for them.
+
+        Args:
+            env: By game.
+
+        Raises:
+            ValueError: for all 18 actions of several games, of a network of one's own, or where weights are given.
+        """
+        self.env = env
+        wanted = {game: len(rules.actions(game)) for game, rules in env.items()}
+        differing = [game for game, number in wanted.items() if self.network.for_game(game).num_actions != number]
+        if not differing:
+            return
+        (game,) = differing[:1]
+        if not isinstance(self.network, DQN) or self.hparams.get("pretrained") is not None:
+            raise DistillError(
+                f"the teacher of {game} has {wanted[game]} actions, which only a new network of one game gets; "
+                "import it with --full_action_set false"
+            )
+        self.network = self.network.with_actions(wanted[game])
 
     def check_teachers(self, kinds: dict[str, str]) -> None:
         """Refuse teachers that this module cannot learn from; asked before a run begins.
@@ -273,9 +298,16 @@ class PolicyModule(L.LightningModule):
                 f"the updates of {type(self).__name__} cannot be recorded, so cuda_graphs must be false: {error}"
             ) from error
 
+    @property
+    def rules_said(self) -> dict[str, Any]:
+        """Return what a file's header says of the rules of play: of several games a list, nothing of the paper's."""
+        changed = [self.env.get(game, PAPER_RULES).changed for game in self.games]
+        return {"rules": changed if len(changed) > 1 else changed[0]} if any(changed) else {}
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep what its outputs are, and what was logged last, for callbacks that ask in an hour that is learned."""
         checkpoint["kind"] = self.kind
+        checkpoint |= self.rules_said
         checkpoint["logged"] = {name: float(value) for name, value in self.trainer.callback_metrics.items()}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -6,7 +6,8 @@ games, with 12 actions in all, `multi3` 1,882,668; with 85, `multi10` 6,756,721 
 per legal action of that game.
 """
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -35,6 +36,7 @@ CONTROLLER = 128
 """Units of that layer."""
 SHARED = ("conv1", "conv2", "conv3", "fc1")
 """The layers that several games have in common."""
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": torch.relu, "tanh": torch.tanh}
 
 
 class DQN(nn.Module):
@@ -49,6 +51,8 @@ class DQN(nn.Module):
         atoms: Of a distributional network (Bellemare et al. 2017), the returns whose probabilities it gives: there is
             an output for each atom of each action, and an action's score is its mean return. None means that the
             outputs are the scores.
+        more: Units of further hidden layers, as other libraries' networks may have.
+        activation: Between those, one of `ACTIVATIONS`.
     """
 
     atoms: Tensor | None
@@ -59,17 +63,24 @@ class DQN(nn.Module):
         num_actions: int,
         controller: int | None = None,
         atoms: Float[Tensor, " Z"] | None = None,
+        more: Sequence[int] = (),
+        activation: str = "relu",
     ) -> None:
         super().__init__()
+        checks.one_of(ACTIVATIONS, activation=activation)
         first, second, third, hidden = widths
         self.conv1 = nn.Conv2d(4, first, kernel_size=8, stride=4)
         self.conv2 = nn.Conv2d(first, second, kernel_size=4, stride=2)
         self.conv3 = nn.Conv2d(second, third, kernel_size=3, stride=1)
         self.fc1 = nn.Linear(third * 7 * 7, hidden)
         self.controller = nn.Linear(hidden, controller) if controller else None
-        self.out = nn.Linear(controller or hidden, num_actions * (1 if atoms is None else len(atoms)))
+        inputs = [controller or hidden, *more]
+        self.more = nn.ModuleList(nn.Linear(*sides) for sides in itertools.pairwise(inputs))
+        self.more_widths = tuple(more)
+        self.activation = activation
+        self.out = nn.Linear(inputs[-1], num_actions * (1 if atoms is None else len(atoms)))
         self.register_buffer("atoms", atoms)
-        for layer in self.children():
+        for layer in (*(one for one in self.children() if one is not self.more), *self.more):
             # With PyTorch's own start, 2.4 times narrower, `net3` learned nothing from Pong in its first 4,000 updates
             # under any of seven optimiser settings: a ball and two paddles are a few pixels of 7,056.
             assert isinstance(layer, nn.Conv2d | nn.Linear)
@@ -87,10 +98,15 @@ class DQN(nn.Module):
         """Return the constructor's `widths`."""
         return self.conv1.out_channels, self.conv2.out_channels, self.conv3.out_channels, self.fc1.out_features
 
+    def with_actions(self, num_actions: int) -> "DQN":
+        """Make a network of this one's layers, with fresh weights, for another number of actions."""
+        controller = self.controller.out_features if self.controller is not None else None
+        return DQN(self.widths, num_actions, controller, self.atoms, self.more_widths, self.activation)
+
     @property
     def shape(self) -> str:
         """Describe the network's shape."""
-        widths = [*self.widths, *([] if self.controller is None else [self.controller.out_features])]
+        widths = [*self.widths, *([] if self.controller is None else [self.controller.out_features]), *self.more_widths]
         said = f"layers of {', '.join(map(str, widths))} and {self.num_actions} actions"
         return said if self.atoms is None else f"{said} of {len(self.atoms)} atoms"
 
@@ -112,6 +128,8 @@ class DQN(nn.Module):
         x = F.relu(self.fc1(x.flatten(start_dim=1)))
         if self.controller is not None:
             x = F.relu(self.controller(x))
+        for module in self.more:
+            x = ACTIVATIONS[self.activation](module(x))
         # Under mixed precision too the outputs are float32: bfloat16 rounds a value of 1 to steps of 0.008, and what
         # tells actions apart is often less.
         with torch.autocast(device, enabled=False):

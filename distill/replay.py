@@ -154,10 +154,18 @@ class Memory:
         num_actions: Legal actions, A.
         game: Whose steps they are.
         device: Where frames are kept as they are; None packs them, in main memory.
+        life_loss: Whether a stack holds frames of one life alone.
     """
 
     def __init__(
-        self, length: int, num_envs: int, num_actions: int, game: str = "", device: torch.device | None = None
+        self,
+        length: int,
+        num_envs: int,
+        num_actions: int,
+        game: str = "",
+        device: torch.device | None = None,
+        *,
+        life_loss: bool = False,
     ) -> None:
         self.game = game
         self.length = length
@@ -167,6 +175,7 @@ class Memory:
         )
         kept = Steps.empty(self._ring, num_envs, num_actions)
         self._kept = {one.name: getattr(kept, one.name) for one in fields(Steps) if one.name != "frames"}
+        self._life_loss = life_loss
         self._older = np.full((self._ring, num_envs), -1)  # frames of the stack before the newest; none of nothing
         self._num_envs = num_envs
         self._written = 0
@@ -197,9 +206,13 @@ class Memory:
     def extend(self, steps: Steps) -> None:
         """Add steps that directly follow the last ones; the oldest make room."""
         older = self._older[(self._written - 1) % self._ring]
+        begins = steps.first
+        if self._life_loss:
+            before = self._kept["lost_life"][(self._written - 1) % self._ring] & (self._written > 0)
+            begins = begins | np.concatenate([before[None], steps.lost_life[:-1]])
         places = np.arange(self._written, self._written + len(steps)) % self._ring
         for row, place in enumerate(places):
-            older = np.where(steps.first[row], 0, np.minimum(older + 1, STACKED_FRAMES - 1))
+            older = np.where(begins[row], 0, np.minimum(older + 1, STACKED_FRAMES - 1))
             self._older[place] = older
         newest = slice(max(0, len(steps) - self._ring), None)  # whose places are all different
         for name, kept in self._kept.items():

@@ -13,8 +13,8 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Bool, Float32, Int32, Int64, Shaped, UInt8
 
-from distill import protocol
 from distill.atari.environments import MAX_SEED, Atari
+from distill.atari.rules import PAPER_RULES, EnvRules
 from distill.frames import compress
 from distill.randomness import generator
 from distill.replay import Steps
@@ -31,6 +31,7 @@ class VectorEnv(Protocol):
     num_envs: int
     num_actions: int
     max_frames: int
+    env: EnvRules
 
     def lead_in(self, env: int) -> np.ndarray:
         """Return the actions before an environment's first observation; see `Atari.lead_in`."""
@@ -41,7 +42,7 @@ class VectorEnv(Protocol):
     def restart(self, seeds: np.ndarray, which: np.ndarray | None = None) -> np.ndarray:
         """Begin new episodes; see `Atari.restart`."""
 
-    def send(self, actions: np.ndarray) -> None:
+    def send(self, actions: np.ndarray) -> np.ndarray:
         """Begin a step; see `Atari.send`."""
 
     def recv(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -57,6 +58,7 @@ class Step(NamedTuple):
     observations: UInt8[np.ndarray, "N 4 84 84"]
     values: Float32[np.ndarray, "N A"]
     actions: Int64[np.ndarray, " N"]
+    """Those that were taken, FIRE that was pressed for the player among them."""
     rewards: Int32[np.ndarray, " N"]
     ended: Bool[np.ndarray, " N"]
     """The episode ended with this step."""
@@ -116,10 +118,17 @@ class PlayConfig:
     max_frames: int
     beta: Schedule = ALWAYS
     """The share of episodes in which the teacher acts; in the others its student does."""
+    env: EnvRules = PAPER_RULES
+
+    @property
+    def num_actions(self) -> int:
+        """Count the actions."""
+        return len(self.env.actions(self.game))
 
     def games(self, num_threads: int, num_envs: int | None = None) -> Atari:
         """Make the environments, or so many of them."""
-        return Atari(self.game, num_envs or self.num_envs, max_frames=self.max_frames, num_threads=num_threads)
+        envs, frames = num_envs or self.num_envs, self.max_frames
+        return Atari(self.game, envs, env=self.env, max_frames=frames, num_threads=num_threads)
 
     def epsilon_after(self, steps: int) -> float:
         """Return the probability of a random action after a number of steps."""
@@ -204,7 +213,7 @@ def play(
         Steps, until every episode has ended; an environment for which none is left idles.
     """
     num_envs, everyone = games.num_envs, np.arange(games.num_envs)
-    length = games.max_frames // protocol.FRAMES_PER_STEP + 1
+    length = games.max_frames // games.env.frame_skip + 1
     explore = np.ones((num_envs, length), np.float32)
     random_actions = np.zeros((num_envs, length), np.int64)
     episode = np.full(num_envs, -1)
@@ -231,7 +240,7 @@ def play(
         exploring = explore[everyone, now] < epsilon()
         acted_on = values if actors is None else actors(observations, values, episode)
         actions = np.where(exploring, random_actions[everyone, now], acted_on.argmax(axis=1))
-        games.send(actions)
+        actions = games.send(actions)
         packed = compress(observations[:, -1]) if packs else None
         following, rewards, ended, new_lives = games.recv()
         over = np.flatnonzero(ended & playing)

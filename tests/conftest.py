@@ -7,7 +7,7 @@ import pytest
 import torch
 import yaml
 
-from distill.atari.cartridge import action_names
+from distill.atari.cartridge import num_actions as legal_count
 from distill.networks import build
 from distill.protocol import NOOP_SCORES
 from distill.weights.best import BestNetworks, rounded
@@ -26,7 +26,7 @@ def make_teacher(tmp_path_factory):
     def make(game: str, network: str = "net3", num_actions: int | None = None, seed: int = 0) -> str:
         torch.manual_seed(seed)
         path = tmp_path_factory.mktemp("teacher") / f"{game}.safetensors"
-        save_network(path, build(network, num_actions=num_actions or len(action_names(game))), {"game": game})
+        save_network(path, build(network, num_actions=num_actions or legal_count(game)), {"game": game})
         return str(path)
 
     return make
@@ -39,7 +39,7 @@ def make_online_teacher(tmp_path_factory):
     def make(game: str) -> str:
         folder = tmp_path_factory.mktemp("run")
         writer = BestNetworks(folder, game, 0)
-        writer.scored(0, 0.0, rounded(build("net3", num_actions=len(action_names(game)))), {"game": game})
+        writer.scored(0, 0.0, rounded(build("net3", num_actions=legal_count(game))), {"game": game})
         writer.end()
         writer.close()
         return str(folder)

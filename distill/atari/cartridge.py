@@ -54,15 +54,6 @@ def num_actions(game: str) -> int:
     return len(legal_actions(game))
 
 
-def action_names(game: str) -> tuple[str, ...]:
-    """Name a game's legal actions in the order in which networks number them.
-
-    Raises:
-        ValueError: for an unknown game.
-    """
-    return tuple(ale_py.Action(action).name for action in legal_actions(game))
-
-
 @functools.cache
 def legal_actions(game: str) -> tuple[int, ...]:
     """Number a game's legal actions among the 18 that a console has, in the order in which networks number them.

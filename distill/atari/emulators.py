@@ -126,12 +126,14 @@ def serve(pipe: Connection, starts: Recording) -> None:
         return  # the other side has hung up, or is dead
 
 
-def hand_over(emulators: Emulators, which: list[int]) -> tuple[UInt8[np.ndarray, "N 4 84 84"], Int64[np.ndarray, " N"]]:
+def hand_over(
+    emulators: Emulators, which: list[int], frame_skip: int
+) -> tuple[UInt8[np.ndarray, "N 4 84 84"], Int64[np.ndarray, " N"]]:
     """Replay what leads to some starts, and keep the emulators there; return observations and lives."""
     starts = emulators.starts
     stacks = np.zeros((len(which), protocol.STACKED_FRAMES, *[protocol.FRAME_SIZE] * 2), np.uint8)
     for number, stack in zip(which, stacks, strict=True):
-        replayed = Replayed(starts.game, starts.seed)
+        replayed = Replayed(starts.game, starts.seed, frame_skip)
         replayed.replay(starts.starts[number].actions.tolist(), stack)
         name = f"start {number} of {starts.game}"
         if replayed.cartridge.over:
@@ -166,15 +168,17 @@ class Replayed:
     Args:
         game: ALE name.
         seed: Of the emulator.
+        frame_skip: Frames of a step, 1 or more.
     """
 
-    def __init__(self, game: str, seed: int) -> None:
+    def __init__(self, game: str, seed: int, frame_skip: int = protocol.FRAMES_PER_STEP) -> None:
         self.cartridge = Cartridge(game, seed)
         self.frames = 0
+        self._frame_skip = frame_skip
 
     def replay(self, actions: Sequence[int], stack: UInt8[np.ndarray, "4 84 84"]) -> None:
         """Play recorded actions, for as long as the episode lasts, and fill in what is seen at their end."""
-        first = len(actions) - (protocol.STACKED_FRAMES - 1) * protocol.FRAMES_PER_STEP - 1
+        first = len(actions) - (protocol.STACKED_FRAMES - 1) * self._frame_skip - 1
         screens = {0: self.cartridge.screen} if first <= 0 else {}
         for action in actions:
             if self.cartridge.over:
@@ -184,19 +188,19 @@ class Replayed:
             if self.frames >= first:
                 screens[self.frames] = self.cartridge.screen
         for place in range(protocol.STACKED_FRAMES):
-            at = self.frames - place * protocol.FRAMES_PER_STEP
+            at = self.frames - place * self._frame_skip
             if at >= 0:
-                stack[-1 - place] = shrink(np.maximum(screens[at], screens[max(0, at - 1)]))
+                before = at if self._frame_skip == 1 else max(0, at - 1)  # as the native environment has it
+                stack[-1 - place] = shrink(np.maximum(screens[at], screens[before]))
 
     def step(self, action: int, max_frames: int, newest: UInt8[np.ndarray, "84 84"]) -> int:
-        """Play an action for four frames or to the end; fill in what is seen then, and return the reward."""
-        reward, screens = 0, []
-        for frame in range(1, protocol.FRAMES_PER_STEP + 1):
+        """Play an action for a step's frames or to the end; fill in what is seen then, and return the reward."""
+        reward, screens = 0, [self.cartridge.screen]
+        for _ in range(self._frame_skip):
             if not self.cartridge.over and self.frames < max_frames:
                 reward += self.cartridge.act(action)
                 self.frames += 1
-            if frame >= protocol.FRAMES_PER_STEP - 1:
-                screens.append(self.cartridge.screen)
+            screens = [screens[-1] if self._frame_skip > 1 else self.cartridge.screen, self.cartridge.screen]
         newest[:] = shrink(np.maximum(*screens))
         return reward
 

@@ -12,8 +12,8 @@ import numpy as np
 from jaxtyping import Bool, Int, Int32, Int64, UInt8
 
 from distill import checks, protocol
-from distill.atari.cartridge import num_actions
 from distill.atari.native import IDLE, MadeAs
+from distill.atari.rules import PAPER_RULES, EnvRules, LifeRules
 from distill.atari.watchdog import Watch
 from distill.errors import DistillError
 
@@ -26,22 +26,22 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def check_actions(game: str, actions: Int64[np.ndarray, " N"]) -> None:
+def check_actions(game: str, num_actions: int, actions: Int64[np.ndarray, " N"]) -> None:
     """Refuse an action that the game does not have, for which a native environment would wait for ever."""
-    if actions.min() < 0 or actions.max() >= num_actions(game):
-        raise DistillError(f"{game} has actions 0 to {num_actions(game) - 1}, got {actions.tolist()}")
+    if actions.min() < 0 or actions.max() >= num_actions:
+        raise DistillError(f"{game} has actions 0 to {num_actions - 1}, got {actions.tolist()}")
 
 
 class Atari:
     """`num_envs` copies of one game, stepped together by native threads.
 
-    Rewards are neither clipped nor scaled, a lost life does not end an episode, FIRE is not pressed for the player.
-    Who goes on stepping after an episode's end, without `restart`, gets one that depends on what was played before.
+    Rewards are neither clipped nor scaled, and a lost life does not end an episode. Who goes on stepping after the end
+    of one, without `restart`, gets another that depends on what was played before.
 
     Args:
         game: ALE name, e.g. `ms_pacman`.
         num_envs: Environments, N.
-        sticky: Probability that the emulator repeats the last action for a frame, 0 to 1; the paper's is 0.
+        env: What is done for the player.
         max_frames: Longest episode in frames, the no-ops at its start not counted.
         num_threads: Native threads; 0 means one per usable core.
     """
@@ -51,21 +51,23 @@ class Atari:
         game: str,
         num_envs: int,
         *,
-        sticky: float = 0.0,
+        env: EnvRules = PAPER_RULES,
         max_frames: int = protocol.MAX_FRAMES,
         num_threads: int = 0,
     ) -> None:
         checks.at_least(1, num_envs=num_envs)  # of none, the native environment crashes
         self.game = game
         self.num_envs = num_envs
-        self.num_actions = num_actions(game)
+        self.env = env
+        self.num_actions = len(env.actions(game))
         self.max_frames = max_frames
         self._made_as = MadeAs(
-            game, num_envs, min(num_threads or usable_cores(), num_envs), max_frames, sticky, os.getpid()
+            game, num_envs, min(num_threads or usable_cores(), num_envs), max_frames, env, os.getpid()
         )
         self._envs = IDLE.take(self._made_as) or self._made_as.make()
         self._at_rest = True
         self._noops = np.zeros(num_envs, np.int32)
+        self._lives = LifeRules(env, game, num_envs)
         self._watch = Watch(f"environments of {game}")
 
     def restart(
@@ -87,6 +89,7 @@ class Atari:
             self._at_rest = True
         idled = info["episode_frame_number"]
         self._noops = idled if which is None else np.where(which, idled, self._noops)
+        self._lives.begin(which)
         return observations
 
     def lead_in(self, env: int) -> UInt8[np.ndarray, " F"]:
@@ -123,17 +126,22 @@ class Atari:
                 observations, _, _, lives = self.step(padded[time])
         return observations, lives
 
-    def send(self, actions: Int64[np.ndarray, " N"]) -> None:
+    def send(self, actions: Int64[np.ndarray, " N"]) -> Int64[np.ndarray, " N"]:
         """Begin a step in every environment, which `recv` ends.
+
+        Returns:
+            The actions that are taken: these, or FIRE where it is pressed for the player.
 
         Raises:
             ValueError: for an action that the game does not have (the native environment would wait for ever), and
                 after a fork.
         """
-        check_actions(self.game, actions)
+        check_actions(self.game, self.num_actions, actions)
+        actions = self._lives.taken(actions)
         with self._watch:
             self._at_rest = False
             self._envs.send(actions)
+        return actions
 
     def recv(
         self,
@@ -146,7 +154,7 @@ class Atari:
         with self._watch:
             observations, rewards, terminated, truncated, info = self._envs.recv()
             self._at_rest = True
-        return observations, rewards, terminated | truncated, info["lives"]
+        return self._lives.seen(observations, info["lives"]), rewards, terminated | truncated, info["lives"]
 
     def step(
         self, actions: Int64[np.ndarray, " N"]

@@ -8,6 +8,7 @@ import ale_py
 import gymnasium
 
 from distill import protocol
+from distill.atari.rules import EnvRules
 
 
 class MadeAs(NamedTuple):
@@ -17,7 +18,7 @@ class MadeAs(NamedTuple):
     num_envs: int
     num_threads: int
     max_frames: int
-    sticky: float
+    env: EnvRules
     process: int
     """Which made them: after a fork their threads are not there."""
 
@@ -31,16 +32,16 @@ class MadeAs(NamedTuple):
             grayscale=True,
             episodic_life=False,
             reward_clipping=False,
-            use_fire_reset=False,
+            use_fire_reset=False,  # it counts among the no-ops; ours follows them
             max_num_frames_per_episode=self.max_frames,
-            repeat_action_probability=self.sticky,
+            repeat_action_probability=self.env.sticky,
             stack_num=protocol.STACKED_FRAMES,
-            frameskip=protocol.FRAMES_PER_STEP,
+            frameskip=self.env.frame_skip,
             maxpool=True,
             noop_max=protocol.NOOP_MAX + 1,  # it draws up to one less
             img_height=protocol.FRAME_SIZE,
             img_width=protocol.FRAME_SIZE,
-            full_action_space=False,
+            full_action_space=self.env.full_action_set,
         )
 
 

@@ -15,9 +15,9 @@ import numpy as np
 from jaxtyping import Bool, Int, Int32, Int64, UInt8
 
 from distill import protocol
-from distill.atari.cartridge import legal_actions, num_actions
 from distill.atari.emulators import Process, Recording, hand_over, step
 from distill.atari.environments import check_actions, usable_cores
+from distill.atari.rules import PAPER_RULES, EnvRules, LifeRules
 from distill.atari.watchdog import PATIENCE_SECONDS
 from distill.errors import DistillError
 
@@ -30,20 +30,32 @@ class ReplayedAtari:
     Args:
         starts: Where they begin.
         which: For each environment, the number of its start.
+        env: What is done for the player; nothing may be sticky.
         max_frames: Longest episode in frames, those before the start included.
         num_processes: 0 means one per usable core.
     """
 
     def __init__(
-        self, starts: Recording, which: Sequence[int], *, max_frames: int = protocol.MAX_FRAMES, num_processes: int = 0
+        self,
+        starts: Recording,
+        which: Sequence[int],
+        *,
+        env: EnvRules = PAPER_RULES,
+        max_frames: int = protocol.MAX_FRAMES,
+        num_processes: int = 0,
     ) -> None:
+        if env.sticky:
+            raise DistillError(
+                f"sticky is {env.sticky}; with recorded starts it must be 0, or their replay would lead elsewhere"
+            )
         self.game = starts.game
         self.num_envs = len(which)
-        self.num_actions = num_actions(starts.game)
+        self.env = env
+        self._console = np.array(env.actions(starts.game))
+        self.num_actions = len(self._console)
         self.max_frames = max_frames
         self._starts = starts
         self._which = list(which)
-        self._legal = np.array(legal_actions(starts.game))
         for number in which:
             frames = len(starts.starts[number].actions)
             if frames >= max_frames:
@@ -80,20 +92,25 @@ class ReplayedAtari:
         self._stack = np.zeros((self.num_envs, protocol.STACKED_FRAMES, *[protocol.FRAME_SIZE] * 2), np.uint8)
         self._lives = np.zeros(self.num_envs, np.int64)
         which = np.array(self._which)
-        for envs, process in self._ask(hand_over, lambda envs: (which[envs].tolist(),)):
+        for envs, process in self._ask(hand_over, lambda envs: (which[envs].tolist(), self.env.frame_skip)):
             self._stack[envs], self._lives[envs] = process.answer()
+        self._life_rules = LifeRules(self.env, self.game, self.num_envs)
+        self._life_rules.begin(None)
         return self._stack, self._lives.copy()
 
     def restart(self, seeds: Int64[np.ndarray, " M"], which: Bool[np.ndarray, " N"] | None = None) -> np.ndarray:
         """Refuse: an environment plays from its start once."""
         raise DistillError("a start is played from once; make other environments for other starts")
 
-    def send(self, actions: Int64[np.ndarray, " N"]) -> None:
-        """Begin a step of four frames in every environment; see `Atari.send`."""
-        check_actions(self.game, actions)
-        legal = self._legal[actions]
-        ask = lambda envs: ((envs // self._num_processes).tolist(), legal[envs].tolist(), self.max_frames)  # noqa: E731
+    def send(self, actions: Int64[np.ndarray, " N"]) -> Int64[np.ndarray, " N"]:
+        """Begin a step in every environment; see `Atari.send`."""
+        check_actions(self.game, self.num_actions, actions)
+        actions = self._life_rules.taken(actions)
+        of_console = self._console[actions]
+
+        ask = lambda envs: ((envs // self._num_processes).tolist(), of_console[envs].tolist(), self.max_frames)  # noqa: E731
         self._asked = self._ask(step, ask)
+        return actions
 
     def recv(
         self,
@@ -105,7 +122,7 @@ class ReplayedAtari:
         for envs, process in self._asked:
             self._stack[envs, -1], rewards[envs], ended[envs], self._lives[envs] = process.answer(PATIENCE_SECONDS)
         self._over |= ended
-        return self._stack, rewards, ended, self._lives.copy()
+        return self._life_rules.seen(self._stack, self._lives), rewards, ended, self._lives.copy()
 
     def _ask(
         self, call: Callable[..., Any], ask: Callable[[np.ndarray], tuple[Any, ...]]

@@ -21,6 +21,7 @@ from distill.atari.cartridge import ALL_ACTIONS, Cartridge, rom_md5
 from distill.atari.emulators import Start, screen_hash
 from distill.atari.environments import MAX_SEED
 from distill.atari.replayed import ReplayedAtari
+from distill.atari.rules import PAPER_RULES, EnvRules
 from distill.errors import DistillError
 from distill.files.packing import pack, unpack
 from distill.files.store import seal, unseal, write_atomically
@@ -92,9 +93,9 @@ class Starts:
         """Describe whose starts these are."""
         return f"{len(self.starts)} starts played by {self.player}" + ("" if self.human else ", not human")
 
-    def environments(self, numbers: Sequence[int], max_frames: int) -> ReplayedAtari:
+    def environments(self, numbers: Sequence[int], max_frames: int, env: EnvRules = PAPER_RULES) -> ReplayedAtari:
         """Make an environment for each of these starts, which are counted round and round."""
-        return ReplayedAtari(self, [number % len(self.starts) for number in numbers], max_frames=max_frames)
+        return ReplayedAtari(self, [number % len(self.starts) for number in numbers], env=env, max_frames=max_frames)
 
     def to_bytes(self) -> bytes:
         """Return the starts as bytes of a file."""

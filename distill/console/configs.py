@@ -29,11 +29,11 @@ def find_config(config: str) -> str:
         config: A path, or one of `names()`.
 
     Raises:
-        ValueError: where it is neither, and as `read`.
+        ValueError: where it is neither, and as `read_config`.
     """
     path = Path(config).expanduser()
     if path.exists() and not path.is_dir():
-        read(path)
+        read_config(path)
         return config
     if config in names():
         return str(CONF / f"{config}.yaml")
@@ -42,7 +42,7 @@ def find_config(config: str) -> str:
     raise DistillError(f"config {config} is no file, nor one of those that come along{meant}")
 
 
-def read(config: Path) -> yaml.MappingNode:
+def read_config(config: Path) -> yaml.MappingNode:
     """Read the options by name that a config is, with their lines.
 
     Raises:
@@ -97,7 +97,7 @@ def place_of(option: str, args: Sequence[str]) -> str:
     """
     if option and not any(arg.partition("=")[0].rstrip("+") == f"--{option}" for arg in args):
         for config in reversed(named_in(args)):
-            if line := _line_of(option.split("."), read(Path(config).expanduser())):
+            if line := _line_of(option.split("."), read_config(Path(config).expanduser())):
                 return f"{config}, line {line}: "
     return ""
 

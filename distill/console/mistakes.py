@@ -74,7 +74,7 @@ def one_line(message: str) -> str:
             f"an option is an object, {held[1]}, that a config cannot hold; give a plain value, or leave its class out"
         )
     if needs := re.search(r"Requirement '(.+?)' not met", message):
-        return f"{prefix}{class_path} needs a package that is not installed: pip install '{needs[1]}'"
+        return f"{prefix}{class_path} needs a package that is not installed: {needs[1]}"
     if denied := re.search(r"Importing '([\w.]+)' is not allowed", message):
         return prefix + _why_denied(denied[1])
     if missing := re.search(r"Expected a dot import path string: (\S+)", message):

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from distill import protocol
-from distill.atari.cartridge import game_name, num_actions
+from distill.atari.cartridge import game_name
 from distill.errors import DistillError
 from distill.frames import frame_bytes
 from distill.hours.source import PlaySource
@@ -41,7 +41,9 @@ class Experience:
         self.rules = rules
         self.source = source
         length = memory_length(rules, memory_hours)
-        self.memory = Memory(length, rules.num_envs, num_actions(rules.game), rules.game, device)
+        self.memory = Memory(
+            length, rules.num_envs, rules.num_actions, rules.game, device, life_loss=rules.env.life_loss
+        )
         self.scores: deque[float] = deque(maxlen=protocol.EVAL_EPISODES)
         """Of the last episodes that ended."""
         self._totals = np.full(rules.num_envs, np.nan)

@@ -68,13 +68,14 @@ def divide_cores(cores: int, *, on_gpu: bool, overlap: bool | None) -> Division:
 def provenance(rules: PlayConfig, teacher: DQN | CallableNetwork) -> dict[str, Any]:
     """Collect everything that a teacher's play depends on, as plain values."""
     return {
-        **asdict(rules),
+        **{name: value for name, value in asdict(rules).items() if name != "env"},
+        **({"env": rules.env.changed} if rules.env.changed else {}),
         "teacher": digest_of(teacher),
         "engine": engine_of(teacher),
         "format": FORMAT,
         "rom_md5": rom_md5(rules.game),
         "ale_py": version("ale-py"),
-        "frames_per_step": protocol.FRAMES_PER_STEP,
+        "frames_per_step": rules.env.frame_skip,
         "stacked_frames": protocol.STACKED_FRAMES,
         "noop_max": protocol.NOOP_MAX,
     }

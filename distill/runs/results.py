@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from lightning.pytorch.trainer.states import TrainerFn
 
-from distill.atari.cartridge import action_names
 from distill.data import ReplayDataModule
 from distill.engine import device_of
 from distill.evaluation import random_score
@@ -159,9 +158,10 @@ def save_results(model: PolicyModule, data: ReplayDataModule, folder: Path | str
     described, taught = data.eval_config(model.games[0]).described, bool(data.teachers)
     header = {
         "game": only(list(model.games)),
-        "actions": only([action_names(game) for game in model.games]),
+        "actions": only([data.env_of(game).action_names(game) for game in model.games]),
         "kind": model.kind,
         "protocol": described,
+        **model.rules_said,
         "trained": {
             "hours": model.current_epoch,
             "updates": model.global_step,

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from distill import checks, protocol
-from distill.atari.cartridge import num_actions
+from distill.atari.rules import EnvRules
 from distill.atari.starts import Starts
 from distill.engine import frozen_policy
 from distill.errors import DistillError
@@ -22,7 +22,7 @@ from distill.runs.scores import compare, play_with_bar, write_scores
 from distill.summary import summarise
 from distill.tools.export import load_program
 from distill.weights.callables import CallableNetwork
-from distill.weights.load import load_network, load_teacher
+from distill.weights.load import load_teacher
 from distill.weights.onnx_files import load_exported, open_onnx
 from distill.weights.own import load_own_class
 
@@ -38,7 +38,8 @@ def evaluate(
     starts: str = "noop",
     episodes: int | None = None,
     epsilon: float = protocol.EPSILON,
-    sticky: float = 0.0,
+    sticky: float | None = None,
+    fire_reset: bool | None = None,
     max_frames: int = protocol.MAX_FRAMES,
     seed: int = 0,
     precision: str = "32-true",
@@ -56,7 +57,9 @@ def evaluate(
         starts: A file of starts; `noop` means up to 30 no-ops.
         episodes: How many, 1 or more; by default 30, or each start of the file once.
         epsilon: Probability of a random action, 0 to 1.
-        sticky: Probability that the emulator repeats the last action for a frame, 0 to 1; only from no-op starts.
+        sticky: Probability that the emulator repeats the last action for a frame, 0 to 1; only from no-op starts. By
+            default as the network's file says, mostly 0.
+        fire_reset: Whether FIRE is pressed at each life's start. By default as the network's file says.
         max_frames: Longest episode in frames, above 0; what was played before a start counts.
         seed: Of the episodes, 0 or more.
         precision: Of the networks, `32-true` or `bf16-mixed`. In bf16-mixed a network now and then takes the other of
@@ -72,7 +75,7 @@ def evaluate(
         What is printed, and each episode's score: `mean`, `interval95`, `scores` ... With a teacher also its figures
         and the shares of its score.
     """
-    checks.between(0, 1, epsilon=epsilon, sticky=sticky)
+    checks.between(0, 1, epsilon=epsilon, sticky=sticky or 0)
     checks.at_least(1, episodes=1 if episodes is None else episodes)
     checks.between(1, protocol.MOST_FRAMES, max_frames=max_frames)
     checks.at_least(0, seed=seed)
@@ -80,16 +83,21 @@ def evaluate(
     if note is not None:
         print(f"note: {note}", file=sys.stderr)
     dtype = torch.float32 if precision == "32-true" else torch.bfloat16
-    policy, game, temperature = player_of(weights, game, dtype)
+    policy, game, temperature, env = player_of(weights, game, dtype)
+    env = env.given(sticky=sticky, fire_reset=fire_reset)
     for option, path in {"json": json, "video": video}.items():
         checks.output(option, path, weights, teacher, starts, overwrite=overwrite)
     begin = None if starts == "noop" else Starts.load(starts, game)
     number = episodes or (protocol.EVAL_EPISODES if begin is None else len(begin.starts))
-    rules = EvalConfig(game, tuple(range(number)), seed, epsilon, max_frames, sticky, begin)
-    other, _, others_temperature = player_of(teacher, game, dtype) if teacher else (None, game, temperature)
+    rules = EvalConfig(game, tuple(range(number)), seed, epsilon, max_frames, env, begin)
+    other, others_temperature = None, temperature
+    if teacher:
+        other, _, others_temperature, theirs = player_of(teacher, game, dtype)
+        if len(theirs.actions(game)) != len(env.actions(game)):
+            raise DistillError(f"{teacher} has other actions than {weights}; they cannot play by the same rules")
     if video is not None:
         check_film(rules, Path(video))
-    if begin is None and epsilon == sticky == 0:
+    if begin is None and epsilon == env.sticky == 0:
         print(
             f"warning: with nothing random there are at most about {FEW_GAMES} different games; epsilon or sticky "
             "actions make more",
@@ -113,8 +121,11 @@ def evaluate(
     return figures
 
 
-def player_of(weights: str, game: str | None, dtype: torch.dtype) -> tuple[Policy, str, float]:
-    """Load a network that plays; return it, its game, and the temperature at which its outputs are probabilities.
+def player_of(weights: str, game: str | None, dtype: torch.dtype) -> tuple[Policy, str, float, EnvRules]:
+    """Load a network that plays.
+
+    Returns:
+        It, its game, the temperature at which its outputs are probabilities, and by which rules it plays.
 
     Args:
         weights: As for `evaluate`.
@@ -128,13 +139,13 @@ def player_of(weights: str, game: str | None, dtype: torch.dtype) -> tuple[Polic
         if dtype != torch.float32:
             raise DistillError(f"{weights} computes in float32; precision must be 32-true")
         policy, header = load_exported(Path(weights), reader, game)
-        return policy, header["game"], temperature_of(header.get("kind", "values"))
+        return policy, header["game"], temperature_of(header.get("kind", "values")), EnvRules.of(header)
     if (own := load_own_class(weights, game)) is not None:
         assert isinstance(own.network, CallableNetwork), "nothing else is of a class of one's own"
-        return frozen_policy(own.network, dtype), own.network.game, temperature_of(own.kind)
-    header = load_network(weights, game)[1]
-    network, _ = load_teacher(weights, header["game"], num_actions(header["game"]))
-    return frozen_policy(network, dtype), header["game"], temperature_of(header.get("kind", "values"))
+        return frozen_policy(own.network, dtype), own.network.game, temperature_of(own.kind), own.env
+    network, header = load_teacher(weights, game)
+    kind = header.get("kind", "values")
+    return frozen_policy(network, dtype), header["game"], temperature_of(kind), EnvRules.of(header)
 
 
 def score_facts(played: Played) -> dict[str, Any]:

@@ -16,14 +16,14 @@ from rich.console import Console
 from rich.table import Table
 
 from distill import checks
-from distill.atari.cartridge import action_names
+from distill.atari.rules import PAPER_RULES, EnvRules
 from distill.engine import frozen_policy, module_policy
 from distill.errors import DistillError
 from distill.evaluation import EvalConfig, games_for, steps_of
 from distill.files.packing import HEADER
 from distill.files.store import write_atomically
 from distill.networks import DQN, count_parameters
-from distill.protocol import FRAMES_PER_STEP, STACKED_FRAMES
+from distill.protocol import STACKED_FRAMES
 from distill.rollout import Policy
 from distill.weights.callables import CallableNetwork
 from distill.weights.digests import digest
@@ -77,7 +77,7 @@ def export(
     rows = [NetworkRow("network", network, content, format)]
     if other is not None:
         rows.append(NetworkRow("teacher", other, packed(other, {"game": game}, format), format))
-    observations = observations_of(network, game)
+    observations = observations_of(network, game, EnvRules.of(header))
     parity(rows[0], observations)
     write_atomically(path, content)
     print_networks(rows, observations[:1])
@@ -89,7 +89,7 @@ def load_any(weights: str, game: str | None) -> tuple[DQN | CallableNetwork, dic
     if (own := load_own_class(weights, game)) is None:
         return load_network(weights, game)
     assert isinstance(own.network, CallableNetwork), "nothing else is of a class of one's own"
-    return own.network, {"game": own.network.game, "kind": own.kind}
+    return own.network, {"game": own.network.game, "kind": own.kind, "rules": own.env.changed}
 
 
 class NetworkRow:
@@ -109,18 +109,18 @@ class NetworkRow:
 
 def described(network: DQN | CallableNetwork, header: dict[str, Any]) -> dict[str, Any]:
     """Describe a network, whatever file it came from."""
-    game = header["game"]
+    game, env = header["game"], EnvRules.of(header)
     preprocessing = {
-        "frames_per_step": FRAMES_PER_STEP,
+        "frames_per_step": env.frame_skip,
         "stacked_frames": STACKED_FRAMES,
         "frame": "grey; maximum of the last two of a step's frames; resized by area to 84 x 84",
-        "sticky_actions": 0.0,
+        "sticky_actions": env.sticky,
     }
-    said = ["kind", "protocol", "trained", "imported", "score"]
+    said = ["kind", "protocol", "trained", "imported", "score", "rules"]
     kept = {name: header[name] for name in said if name in header}
     return {
         "game": game,
-        "actions": action_names(game),
+        "actions": env.action_names(game),
         "input": INPUT,
         **preprocessing,
         **kept,
@@ -171,9 +171,9 @@ READERS: dict[str, Callable[[bytes], Policy]] = {
 }
 
 
-def observations_of(network: DQN | CallableNetwork, game: str) -> np.ndarray:
+def observations_of(network: DQN | CallableNetwork, game: str, env: EnvRules = PAPER_RULES) -> np.ndarray:
     """Play until 1,000 observations have been seen, at epsilon 0.05."""
-    episodes = EvalConfig(game, tuple(range(ENVIRONMENTS)), seed=0)
+    episodes = EvalConfig(game, tuple(range(ENVIRONMENTS)), seed=0, env=env)
     seen: list[np.ndarray] = []
     with closing(games_for(episodes)) as games:
         for step in itertools.islice(steps_of(frozen_policy(network), episodes, games), OBSERVATIONS // ENVIRONMENTS):

@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 
 from distill import checks, protocol
-from distill.atari.cartridge import legal_actions, rom_md5
+from distill.atari.cartridge import rom_md5
 from distill.atari.environments import Atari
+from distill.atari.rules import EnvRules
 from distill.atari.starts import COUNT, Episode, sample_starts
 from distill.engine import frozen_policy
 from distill.errors import DistillError
@@ -105,14 +106,15 @@ def draw_starts(
     checks.output("out", out, find_weights(weights), overwrite=overwrite)
     network, header = load_network(weights, game)
     game = header["game"]
-    games = Atari(game, episodes, max_frames=max_frames)
+    env = EnvRules.of(header)._replace(sticky=0.0)  # else what was done is not what led there
+    games = Atari(game, episodes, env=env, max_frames=max_frames)
     random = lambda number: generator(seed, "start", game, number) if number < episodes else None  # noqa: E731
     logs: list[list[int]] = []
     for step in play(frozen_policy(network), games, in_turn(random), lambda: epsilon):
         logs = logs or [games.lead_in(number).tolist() for number in range(episodes)]
         for number, action in zip(step.episodes.tolist(), step.actions.tolist(), strict=True):
             if number >= 0:
-                logs[number] += [legal_actions(game)[action]] * protocol.FRAMES_PER_STEP
+                logs[number] += [env.actions(game)[action]] * env.frame_skip
     games.close()
     starts = sample_starts(
         game,

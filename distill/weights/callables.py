@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
+from distill.atari.rules import PAPER_RULES, EnvRules
 from distill.errors import DistillError
 from distill.networks import DQN, count_parameters, evaluating
 from distill.summary import Summary
@@ -82,6 +83,8 @@ class Teacher:
     """Where the network was read from; None of a user's own."""
     kind: str
     """One of `distill.losses.KINDS`."""
+    env: EnvRules = PAPER_RULES
+    """By which it plays."""
     summary: Summary | None = None
     """Of its scores, once it has been scored."""
 

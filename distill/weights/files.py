@@ -48,7 +48,7 @@ def save_network(path: Path, network: nn.Module, header: dict[str, Any], dtype: 
         network: What to write; what several games share is written once. One that is none of `distill.networks` can be
             written, but not be read by `load_network`.
         header: At least `game`, of several games their list; plain values only. `input`, `widths` and `num_actions` are
-            added, and of a distributional network `atoms`, how many it has.
+            added, of a distributional network `atoms`, how many it has, and of further hidden layers `activation`.
         dtype: How to store the weights; half precision takes half the room.
     """
     write_atomically(path, network_bytes(network, header, dtype))
@@ -63,6 +63,8 @@ def network_bytes(network: nn.Module, header: dict[str, Any], dtype: torch.dtype
     full = {**header, "num_actions": network.num_actions, "input": INPUT}
     if isinstance(network, DQN | MultiDQN):
         full["widths"] = list(network.widths)
+    if isinstance(network, DQN) and network.more:
+        full["activation"] = network.activation
     if "atoms" in tensors:
         full["atoms"] = len(tensors["atoms"])
     text = json.dumps(full)
@@ -127,7 +129,7 @@ def network_of(
         raise DistillError(f"{source!r} plays {', '.join(games)}, not {game}; give a network for {game}")
     header = _of_one_game(header, game or games[0])
     try:
-        return _assemble(tensors, header["game"]), header
+        return _assemble(tensors, header), header
     except (IndexError, KeyError, TypeError, RuntimeError, ValueError, ZeroDivisionError) as error:
         raise refusal(f"{source}: no weight file of this project ({said_of(error)})") from error
 
@@ -141,7 +143,7 @@ def _of_one_game(header: dict[str, Any], game: str) -> dict[str, Any]:
         def own(of: Any) -> Any:
             return of[games.index(game)] if isinstance(of, list) and len(of) == len(games) > 1 else of
 
-        found |= {name: own(header[name]) for name in ("actions", "score") if name in header}
+        found |= {name: own(header[name]) for name in ("actions", "score", "rules") if name in header}
         if isinstance(trained, dict) and "teacher" in trained:
             found["trained"] = {**trained, "teacher": own(trained["teacher"])}
     return found
@@ -184,7 +186,7 @@ def of_checkpoint(content: dict[str, Any]) -> tuple[dict[str, Any], dict[str, to
     try:
         learned = content["hyper_parameters"]
         kind = content.get("kind") or (kind_taught_by(learned["loss_name"]) if "loss_name" in learned else "values")
-        header = {"game": learned["game"], "kind": kind, "protocol": None}
+        header = {"game": learned["game"], "kind": kind, "protocol": None, "rules": content.get("rules", {})}
         _check_game(header["game"])
         weights = {name.removeprefix(part): of for name, of in content["state_dict"].items() if name.startswith(part)}
         return header, {_stored(name): tensor.float() for name, tensor in weights.items()}
@@ -197,12 +199,12 @@ def said_of(error: Exception) -> str:
     return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
-def _assemble(tensors: dict[str, torch.Tensor], game: str) -> DQN:
+def _assemble(tensors: dict[str, torch.Tensor], header: dict[str, Any]) -> DQN:
     if any(name.startswith(OWN) for name in tensors):
         raise DistillError(
             "its network is of its maker's own class, which evaluate and data.teacher find by its run's folder"
         )
-    own = f"games.{game}."
+    own = f"games.{header['game']}."
     tensors = {
         name.removeprefix(own): tensor
         for name, tensor in tensors.items()
@@ -214,6 +216,10 @@ def _assemble(tensors: dict[str, torch.Tensor], game: str) -> DQN:
     controller = tensors["controller.bias"].shape[0] if "controller.bias" in tensors else None
     atoms = tensors.get("atoms")
     actions = actions if atoms is None else actions // len(atoms)
-    network = DQN((first, second, third, hidden), actions, controller, atoms)
+    more = [
+        tensors[f"more.{number}.bias"].shape[0]
+        for number in range(sum(name.startswith("more.") for name in tensors) // 2)
+    ]
+    network = DQN((first, second, third, hidden), actions, controller, atoms, more, header.get("activation", "relu"))
     network.load_state_dict(tensors)
     return network.requires_grad_(False).eval()

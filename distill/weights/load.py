@@ -8,6 +8,7 @@ import torch
 
 from distill import checks
 from distill.atari.cartridge import game_name, num_actions
+from distill.atari.rules import EnvRules
 from distill.errors import DistillError
 from distill.files.checkpoint import read_checkpoint
 from distill.losses import KINDS
@@ -79,16 +80,17 @@ def _read_source(path: Path, game: str | None) -> tuple[dict[str, Any], dict[str
     return of_checkpoint(read_checkpoint(path))
 
 
-def load_teacher(source: str, game: str, num_actions: int) -> tuple[DQN, dict[str, Any]]:
-    """Read a network that is to play a certain game.
+def load_teacher(source: str, game: str | None) -> tuple[DQN, dict[str, Any]]:
+    """Read a network that is to play a certain game, None the only one that it does.
 
     Raises:
         ValueError: as `load_network`, and for a network made for another number of actions.
     """
     network, header = load_network(source, game)
-    if network.num_actions != num_actions:
+    game, actions = header["game"], len(EnvRules.of(header).actions(header["game"]))
+    if network.num_actions != actions:
         raise DistillError(
-            f"teacher {source!r} has {network.num_actions} actions; {game} has {num_actions}, and so must its teacher"
+            f"teacher {source!r} has {network.num_actions} actions; {game} has {actions}, and so must its teacher"
         )
     return network, header
 
@@ -105,11 +107,10 @@ def load_playing(source: str | Scores, game: str) -> Teacher:
     Raises:
         ValueError: for an unknown game, as `load_teacher` and `CallableNetwork`, and for a folder without weights.
     """
-    actions = num_actions(game)
     if not isinstance(source, str):
         kind = getattr(source, "kind", "values")
         checks.one_of(KINDS, **{f"kind of {name_of(source)}": kind})
-        network = CallableNetwork(source, game, actions, digest=identity(source))
+        network = CallableNetwork(source, game, num_actions(game), digest=identity(source))
         return Teacher(name_of(source), network, None, kind)
     if (own := load_own_class(source, game)) is not None:
         return own
@@ -124,5 +125,5 @@ def load_playing(source: str | Scores, game: str) -> Teacher:
         raise DistillError(
             f"{run} holds no {FOLDER}/{BEST_INDEX}; first start its teacher, with model.score_every_hours"
         )
-    loaded, header = load_teacher(source, game, actions)
-    return Teacher(source, loaded, find_weights(source), header.get("kind", "values"))
+    loaded, header = load_teacher(source, game)
+    return Teacher(source, loaded, find_weights(source), header.get("kind", "values"), EnvRules.of(header))

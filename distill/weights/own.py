@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from distill.atari.cartridge import game_name
+from distill.atari.rules import EnvRules
 from distill.errors import DistillError
 from distill.files.checkpoint import newest, read_checkpoint
 from distill.weights.callables import CallableNetwork, Teacher
@@ -56,7 +57,7 @@ def load_own_class(source: str, game: str | None = None) -> Teacher | None:
         raise DistillError(f"{class_path} here is not the one that {run} has learned with: {said_of(error)}") from error
     scores = model.network.scores
     network = CallableNetwork(scores, plays, model.network.num_actions, digest=identity(scores))
-    return Teacher(source, network, path, checkpoint.get("kind", "values"))
+    return Teacher(source, network, path, checkpoint.get("kind", "values"), EnvRules.of(checkpoint))
 
 
 def _run_of(source: Path) -> Path | None:

@@ -313,8 +313,8 @@ def test_a_wrong_name_is_one_line(workdir, capsys, args, reason):
         ("data:\n  init_args:\n    num_envs: many\n", ", line 3: data.num_envs is many; allowed: int"),
         ("model:\n  temprature: 1\n", ", line 2: there is no option model.temprature; did you mean temperature?"),
         (
-            "trainer:\n  callbacks:\n  - class_path: EarlyStopping\n    init_args:\n      montor: val/score\n",
-            ", line 5: there is no option trainer.callbacks.montor; did you mean monitor?",
+            "trainer:\n  callbacks:\n  - class_path: EarlyStopping\n    init_args:\n      monitors: val/score\n",
+            ", line 5: there is no option trainer.callbacks.monitors; did you mean monitor?",
         ),
         (
             "trainer:\n  callbacks:\n  - class_path: EarlyStoping\n",
@@ -446,7 +446,7 @@ STOPPING = ["--trainer.callbacks+=lightning.pytorch.callbacks.EarlyStopping"]
         ),
         (
             ["--trainer.logger", "lightning.pytorch.loggers.MLFlowLogger"],
-            "lightning.pytorch.loggers.MLFlowLogger needs a package that is not installed: pip install 'mlflow>=",
+            "lightning.pytorch.loggers.MLFlowLogger needs a package that is not installed: mlflow>=",
         ),
         (["--trainer.logger", "TensorBoardLogger"], "trainer.logger: required, but not given: save_dir"),
         (["--trainer.logger", "antigravity.Logger"], "'antigravity.Logger' is not allowed in a config"),

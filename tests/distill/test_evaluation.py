@@ -8,6 +8,7 @@ import torch
 
 from distill import evaluation
 from distill.atari.environments import MAX_SEED, Atari
+from distill.atari.rules import EnvRules
 from distill.engine import frozen_policy
 from distill.evaluation import EvalConfig, Progress, play_episodes, random_score, score_episodes
 from distill.networks import build
@@ -165,7 +166,7 @@ def test_published_random_scores_are_of_their_rules(monkeypatch):
     monkeypatch.setattr("distill.evaluation.score_episodes", lambda policy, rules: np.array([7.0]))
     whole = EvalConfig("pong", (0,), 0)
     assert random_score(whole) == -20.7
-    for other in ({"max_frames": 400}, {"sticky": 0.25}, {"starts": object()}):
+    for other in ({"max_frames": 400}, {"env": EnvRules(sticky=0.25)}, {"starts": object()}):
         assert random_score(whole._replace(**other)) == 7.0
 
 

@@ -179,7 +179,7 @@ def test_one_game_of_a_file_is_the_network_for_that_game(tmp_path):
         assert header["game"] == game
         assert torch.equal(alone(seen), network(seen, game))
         save_network(tmp_path / "one.safetensors", alone, header)
-        teacher, _ = load_teacher(str(tmp_path / "one.safetensors"), game, THREE[game])
+        teacher, _ = load_teacher(str(tmp_path / "one.safetensors"), game)
         assert torch.equal(teacher(seen), network(seen, game))
     for game, reason in ((None, "plays freeway, pong, qbert; say which game"), ("breakout", "not breakout")):
         with pytest.raises(ValueError, match=reason):

@@ -15,7 +15,8 @@ import yaml
 from pages import COMMANDS, ROOT, SNIPPETS
 from same import same_weights
 
-from distill.atari.cartridge import Cartridge, action_names
+from distill.atari.cartridge import Cartridge
+from distill.atari.rules import PAPER_RULES
 from distill.cli import main
 from distill.console.configs import find_config
 from distill.jobs.board import threads_of
@@ -192,7 +193,7 @@ def test_the_script_does_what_fit_does(workdir, small):
     assert scores["student"]["episodes"] == small["eval_episodes"]
     known = {"observations": torch.randint(0, 256, (5, 4, 84, 84), dtype=torch.uint8)}
     exec(ACTING, known)
-    assert set(known["actions"]) <= set(action_names("pong"))
+    assert set(known["actions"]) <= set(PAPER_RULES.action_names("pong"))
     options = [f"--data.{name}={value}" for name, value in small.items() if name != "store"]
     options += ["--data.store=hours", "--model.learning_rate=[[1.5, 1e-3], [3, 5e-5]]", "--trainer.precision=null"]
     main(["fit", "--config", "compress", "--run_dir", "run", *options])

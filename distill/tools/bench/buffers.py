@@ -110,7 +110,7 @@ def compare_buffers(game: str, rate: float, budget: Budget) -> tuple[dict[str, R
 
 def play_into(buffer: "CompressedBuffer", game: str, length: int) -> Steps:
     """Play, fill a buffer, and return the steps in it."""
-    network, _ = load_teacher(game, game, num_actions(game))
+    network, _ = load_teacher(game, game)
 
     def tee() -> Iterator[Step]:
         before: Step | None = None

@@ -16,7 +16,6 @@ from typing import Any
 import torch
 
 from distill import checks, protocol
-from distill.atari.cartridge import num_actions
 from distill.atari.environments import usable_cores
 from distill.errors import DistillError
 from distill.files.store import write_atomically
@@ -78,7 +77,7 @@ def measure(game: str, teacher: str, with_peers: bool, budget: Budget) -> dict[s
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     num_envs = NUM_ENVS[device.type]
     budget.begin("setting up", needed=True)
-    network, _ = load_teacher(teacher, game, num_actions(game))
+    network, _ = load_teacher(teacher, game)
     check_layers(network)
     peer = StableBaselines3(game, network) if with_peers else None
     with (

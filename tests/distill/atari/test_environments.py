@@ -3,15 +3,18 @@
 import numpy as np
 import pytest
 
-from distill.atari.cartridge import action_names, check_game, num_actions, rom_md5
+from distill.atari.cartridge import check_game, num_actions, rom_md5
 from distill.atari.environments import Atari
+from distill.atari.rules import PAPER_RULES, EnvRules
 
 
 def random_actions(games: Atari, steps: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(games.num_actions, size=(steps, games.num_envs))
 
 
-@pytest.mark.parametrize("ask", [check_game, num_actions, action_names, rom_md5, lambda game: Atari(game, 1)])
+@pytest.mark.parametrize(
+    "ask", [check_game, num_actions, PAPER_RULES.action_names, rom_md5, lambda game: Atari(game, 1)]
+)
 def test_unknown_game(ask):
     """An unknown game is refused with the name that is near."""
     with pytest.raises(ValueError, match="'MsPacman' is unknown; did you mean ms_pacman"):
@@ -36,7 +39,7 @@ def test_unknown_game(ask):
 def test_legal_actions(game, count):
     """The paper's ten games have their minimal action sets."""
     assert num_actions(game) == count
-    assert len(set(action_names(game))) == count
+    assert len(set(PAPER_RULES.action_names(game))) == count
 
 
 def test_actions_do_what_their_names_say():
@@ -46,7 +49,7 @@ def test_actions_do_what_their_names_say():
         games = Atari("breakout", 1)
         games.restart(np.array([3]))
         for _ in range(5):
-            frames = games.step(np.array([action_names("breakout").index(name)]))[0]
+            frames = games.step(np.array([PAPER_RULES.action_names("breakout").index(name)]))[0]
         row = frames[0, -1, 76, 8:76].astype(float)  # between the walls
         return row @ np.arange(len(row)) / row.sum()
 
@@ -179,7 +182,7 @@ def test_fire_is_left_to_the_player():
     games.restart(np.array([3]))
     idle = [games.step(np.array([0]))[3][0] for _ in range(150)]
     assert idle[-1] == 5
-    fire = action_names("breakout").index("FIRE")
+    fire = PAPER_RULES.action_names("breakout").index("FIRE")
     assert [games.step(np.array([fire]))[3][0] for _ in range(150)][-1] < 5
 
 
@@ -198,7 +201,7 @@ def test_sticky(sticky, obeys):
     """With stickiness 1 the first action is repeated for ever; with 0, the default of play, each one counts."""
     seen = []
     for seed in (0, 1):
-        games = Atari("pong", 1, sticky=sticky)
+        games = Atari("pong", 1, env=EnvRules(sticky=sticky))
         games.restart(np.array([3]))
         frames = [games.step(step)[0].copy() for step in random_actions(games, 60, seed)]
         seen.append(np.stack(frames))

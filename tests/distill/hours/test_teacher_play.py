@@ -12,6 +12,7 @@ import torch
 from same import same_steps
 
 import distill.hours.teacher_play
+from distill.atari.rules import EnvRules
 from distill.files.store import Store
 from distill.hours.hour import Gone, Hour
 from distill.hours.teacher_play import TeacherPlay, provenance
@@ -277,9 +278,11 @@ def test_the_name_says_which_emulator(monkeypatch):
         ("distill.hours.teacher_play.version", lambda name: "0"),
         ("distill.engine.version", lambda name: "0"),
         ("distill.protocol.NOOP_MAX", 29),
-        ("distill.protocol.FRAMES_PER_STEP", 3),
     ):
         with monkeypatch.context() as patch:
             patch.setattr(what, value)
             found.append(provenance(RULES, teacher))
+    changed = {"frame_skip": 3, "fire_reset": True, "life_loss": True, "sticky": 0.1, "full_action_set": True}
+    for one in changed.items():
+        found.append(provenance(replace(RULES, env=EnvRules().given(**dict([one]))), teacher))
     assert all(one != other for place, one in enumerate(found) for other in found[:place])

@@ -64,7 +64,7 @@ def test_interrupted_it_leaves_nothing_running(workdir, how, code):
         (["--student", "broken.yaml"], "is no config"),
         (["--run_dir", "conf"], "is not empty"),
         (["--teacher.model.learning_rate", "-1"], "learning_rate is -1"),
-        (["--student.model.temprature", "1"], "did you mean 'temperature'?"),
+        (["--student.model.temprature", "1"], "did you mean temperature?"),
         (["--student.data.game", "breakout"], "plays pong, not breakout"),
     ],
 )

@@ -12,6 +12,7 @@ from PIL import Image
 
 import distill
 from distill.atari.cartridge import Cartridge
+from distill.atari.rules import PAPER_RULES
 from distill.atari.starts import Start, Starts, screen_hash
 from distill.cli import main
 from distill.engine import frozen_policy
@@ -211,7 +212,8 @@ def test_a_film_shows_both_side_by_side(make_teacher):
     assert max(shot.probabilities.max() for shot in shots[0]) > 0.9
     assert (shots[0][0].frames[0] == shots[1][0].frames[0]).all()
     panes = [
-        [*pane_of(actor, iter(of), "pong")] for actor, of in zip(actors, (shots[0][:2], shots[1][:5]), strict=True)
+        [*pane_of(actor, iter(of), PAPER_RULES.action_names("pong"))]
+        for actor, of in zip(actors, (shots[0][:2], shots[1][:5]), strict=True)
     ]
     together = [*side_by_side([iter(pane) for pane in panes])]
     assert len(together) == 20

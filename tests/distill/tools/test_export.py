@@ -47,7 +47,7 @@ def test_one_game_of_several_answers_as_in_the_whole(several, workdir, capsys, f
         policy = module_policy(torch.export.load(path, extra_files=extra).module())
         assert json.loads(extra[HEADER])["game"] == "breakout"
     else:
-        network, header = load_teacher(str(path), "breakout", 4)
+        network, header = load_teacher(str(path), "breakout")
         policy = frozen_policy(network)
         assert header["game"] == "breakout"
     for number in (1, 5):
@@ -114,7 +114,7 @@ def test_a_file_that_answers_otherwise_is_not_written(make_teacher, workdir, mon
     """What is read back is held to the network's actions."""
     wrong = lambda seen: np.random.default_rng(0).random((len(seen), 6), np.float32)  # noqa: E731
     monkeypatch.setitem(export.READERS, "safetensors", lambda content: wrong)
-    monkeypatch.setattr(export, "observations_of", lambda network, game: np.zeros((200, 4, 84, 84), np.uint8))
+    monkeypatch.setattr(export, "observations_of", lambda *what: np.zeros((200, 4, 84, 84), np.uint8))
     with pytest.raises(SystemExit):
         main(["export", make_teacher("pong"), "--format", "safetensors", "--out", "a.safetensors"])
     assert "chooses other actions" in capsys.readouterr().err

@@ -55,17 +55,20 @@ def test_it_says_what_it_recognised_and_keeps_it(foreign, workdir, capsys):
         assert torch.equal(network.state_dict()[name], tensor), name
     known = header["imported"]
     assert known["sha256"] == hashlib.sha256((workdir / foreign).read_bytes()).hexdigest()
-    assert (known["file"], known["actions"], header["kind"]) == (foreign, 18, "values")
+    assert (known["file"], header["kind"], header["rules"]) == (foreign, "values", {"full_action_set": True})
     assert header["score"]["episodes"] == 5
-    assert "epsilon 0.05, at most 1,000 frames" in header["protocol"]
+    assert "epsilon 0.05, all 18 actions, at most 1,000 frames" in header["protocol"]
     low, high = header["score"]["interval95"]
     for said in (
         "atari-agents",
         "DQN or M-DQN",
-        "4, 4, 4, 8; ",
-        "18; the 6 legal ones are kept: NOOP, FIRE, RIGHT, LEFT, RIGHTFIRE, LEFTFIRE",
-        *(known[name] for name in ("stack", "scaling", "resize", "start")),
-        "sticky actions not known",
+        "4, 4, 4, 8 and 18 actions; ",
+        "NOOP, FIRE, UP, RIGHT, LEFT, DOWN, UPRIGHT",
+        "play all 18 actions",
+        "pixels 0 to 1",
+        "stack oldest first; at an episode's start zeros, as here",
+        "picture grey, by area, maximum of two frames; here grey, maximum of two frames, by area",
+        f"for {known['equal_actions']:.1%} of 1,000 observations seen both ways",
         f"score {header['score']['mean']:.1f} ({low:.1f} to {high:.1f})",
         "written: new/teacher.safetensors",
     ):

@@ -156,13 +156,15 @@ def test_not_ours(saved, change, metadata):
 def test_teacher(saved):
     """A teacher plays its own game with all of its actions, and is refused for any other."""
     path, network = saved
-    teacher, header = load_teacher(str(path), "pong", 6)
+    teacher, header = load_teacher(str(path), "pong")
     assert header["game"] == "pong"
     assert torch.equal(teacher.out.weight, network.out.weight)
     with pytest.raises(ValueError, match=rf"{re.escape(str(path))}.* plays pong, not breakout"):
-        load_teacher(str(path), "breakout", 6)
-    with pytest.raises(ValueError, match=rf"{re.escape(str(path))}.* has 6 actions; pong has 4"):
-        load_teacher(str(path), "pong", 4)
+        load_teacher(str(path), "breakout")
+    six = path.with_name("six.safetensors")
+    save_network(six, build("net3", num_actions=6), {"game": "breakout"})
+    with pytest.raises(ValueError, match=rf"{re.escape(str(six))}.* has 6 actions; breakout has 4"):
+        load_teacher(str(six), "breakout")
 
 
 def test_a_changed_file_is_noticed(tmp_path):
