@@ -1,11 +1,12 @@
 """Starts from play: a person's, as far as it can be verified, or another network's, which is said to be no person's."""
 
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from distill import checks, protocol
-from distill.atari.cartridge import rom_md5
+from distill.atari.cartridge import check_game, rom_md5
 from distill.atari.environments import Atari
 from distill.atari.rules import EnvRules
 from distill.atari.starts import COUNT, Episode, sample_starts
@@ -13,8 +14,21 @@ from distill.engine import frozen_policy
 from distill.errors import DistillError
 from distill.randomness import generator
 from distill.rollout import in_turn, play
-from distill.tools.play_log import pictures, read, verify
+from distill.tools.demo_file import DEMO_SUFFIX, read_demo
+from distill.tools.play_log import ARCHIVES, LogRow, pictures, read, verify
 from distill.weights.load import find_weights, load_network
+
+RECORDING_SUFFIXES = (".txt", DEMO_SUFFIX)
+"""Of recordings in a folder."""
+
+
+class ReadRecording(NamedTuple):
+    """Somebody's play, as a file has it."""
+
+    path: Path
+    header: dict[str, Any]
+    """What the file says of itself."""
+    rows: list[LogRow]
 
 
 def import_starts(
@@ -25,36 +39,69 @@ def import_starts(
     licence: str | None = None,
     count: int = COUNT,
     seed: int = 0,
-    color_averaging: bool = False,
     overwrite: bool = False,
 ) -> None:
     """Draw starts from recordings of human play, after replaying them.
 
     Args:
-        log: A recording by `record`, a label file of Atari-HEAD, or a folder of either. Pictures are looked for in a
-            folder or a tar archive of the label file's name, beside it.
+        log: A recording by `record`, a label file of Atari-HEAD, a .demo file of openai/atari-demo, or a folder of
+            these. A label file's pictures are looked for in a folder or a tar archive of its name, beside it.
         out: The file of starts.
-        game: ALE name; where the recording does not say.
+        game: ALE name; where the recording does not say. A .demo file's own name, as in Pong.demo, says it, too.
         player: Who played; where the recording does not say.
         licence: Under which the recording may be used; where it does not say.
         count: How many to draw, 1 or more.
         seed: Of the drawing, 0 or more.
-        color_averaging: Whether the pictures blend two frames, as Atari-HEAD's table says of some.
         overwrite: Whether a file that exists may be replaced.
     """
     checks.at_least(1, count=count)
     checks.at_least(0, seed=seed)
-    logs = sorted(Path(log).glob("*.txt")) if Path(log).is_dir() else [Path(log)]
-    if not logs:
-        raise DistillError(f"{log} holds no recording (*.txt)")
-    checks.output("out", out, *logs, overwrite=overwrite)
-    options = {"game": game, "player": player, "licence": licence}
+    if game is not None:
+        check_game(game)
+    folder = Path(log).is_dir()
+    files = sorted(path for path in Path(log).iterdir() if path.is_file()) if folder else [Path(log)]
+    checks.output("out", out, *(path for path in files if path.suffix in RECORDING_SUFFIXES), overwrite=overwrite)
+    recordings = _readable(Path(log), files, game) if folder else [_opened(Path(log), game)]
+    whose = _agreed(recordings, {"game": game, "player": player, "licence": licence})
+    episodes = [episode for recording in recordings for episode in _confirmed(recording, whose["game"])]
+    if not any(len(episode.actions) for episode in episodes):
+        raise DistillError(f"no frame of {log} could be verified, so it gives no starts")
+    starts = sample_starts(whose.pop("game"), episodes, count=count, seed=seed, human=True, **whose)
+    starts.save(Path(out))
+    print(f"{out}: {starts.described}, {starts.licence}")
+
+
+def _opened(path: Path, game: str | None) -> ReadRecording:
+    return ReadRecording(path, *(read_demo(path, game) if path.suffix == DEMO_SUFFIX else read(path)))
+
+
+def _readable(folder: Path, files: list[Path], game: str | None) -> list[ReadRecording]:
+    """Read a folder's recordings, and name what is none; archives may hold pictures of one."""
+    recordings: list[ReadRecording] = []
+    for path in files:
+        try:
+            if path.suffix in RECORDING_SUFFIXES:
+                recordings.append(_opened(path, game))
+            elif not path.name.endswith(ARCHIVES):
+                print(f"{path} is no recording; skipped")
+        except DistillError as error:
+            print(f"{error}; skipped")
+    if not recordings:
+        raise DistillError(f"{folder} holds no recording ({', '.join(f'*{suffix}' for suffix in RECORDING_SUFFIXES)})")
+    return recordings
+
+
+def _agreed(recordings: list[ReadRecording], options: dict[str, str | None]) -> dict[str, str]:
+    """Return whose play of which game this is, as options and files say it; no file speaks for another.
+
+    Raises:
+        ValueError: where neither a file nor an option says it, where two contradict each other, and for play on another
+            cartridge.
+    """
     whose = {name: said for name, said in options.items() if said is not None}
-    episodes: list[Episode] = []
-    for path in logs:
-        header, rows = read(path)
+    for path, header, _ in recordings:
         for name in options:
-            said = header.get(name, whose.get(name))
+            said = header.get(name, options[name])
             if said is None:
                 raise DistillError(f"{path} does not say its {name}; give --{name}")
             if whose.setdefault(name, said) != said:
@@ -62,17 +109,19 @@ def import_starts(
         cartridge = rom_md5(whose["game"])
         if header.get("rom_md5", cartridge) != cartridge:
             raise DistillError(f"{path} was played on the cartridge {header['rom_md5']}; installed is {cartridge}")
-        with pictures(path) as seen:
-            for number, one in enumerate(verify(whose["game"], rows, seen, color_averaging=color_averaging)):
-                good = len(one.episode.actions)
-                why = f"; {one.diverges}" if one.diverges else ""
-                print(f"{path.name}, episode {number}: {good:,} of {one.episode.frames:,} frames verified{why}")
-                episodes.append(one.episode)
-    if not any(len(episode.actions) for episode in episodes):
-        raise DistillError(f"no frame of {log} could be verified, so it gives no starts")
-    starts = sample_starts(whose.pop("game"), episodes, count=count, seed=seed, human=True, **whose)
-    starts.save(Path(out))
-    print(f"{out}: {starts.described}, {starts.licence}")
+    return whose
+
+
+def _confirmed(recording: ReadRecording, game: str) -> list[Episode]:
+    """Replay a recording, and print how far its episodes could be verified."""
+    with pictures(recording.path) as seen:
+        verified = verify(game, recording.rows, seen)
+    for number, one in enumerate(verified):
+        how = ", with colour averaging" if one.color_averaging else ""
+        why = f"; {one.diverges}" if one.diverges else ""
+        frames = f"{one.vouched:,} of {one.rows:,} frames verified"
+        print(f"{recording.path.name}, episode {number}: {frames}{how}{why}")
+    return [one.episode for one in verified]
 
 
 def draw_starts(

@@ -27,6 +27,8 @@ from distill.atari.starts import Episode
 from distill.errors import DistillError
 
 LOG_MARK = "# distill "
+WHOSE = ("game", "player", "licence")
+"""What a recording's first line says of it, or else an option."""
 COLUMNS = "frame_id,episode_id,score,duration(ms),unclipped_reward,action"
 NOOPS_TRIED = 10
 """Leading no-ops, more than none, with which an episode is tried: old emulators reset faster or slower."""
@@ -51,6 +53,10 @@ class Verified(NamedTuple):
     episode: Episode
     rows: int
     """Of the recording that are this episode's."""
+    vouched: int
+    """Of these, from the first."""
+    color_averaging: bool
+    """Whether its pictures blend two frames."""
     diverges: str
     """What was different after that, and at which frame; empty where nothing was."""
 
@@ -107,17 +113,18 @@ def read(path: Path) -> tuple[dict[str, Any], list[LogRow]]:
     """Read a recording.
 
     Returns:
-        What the first line says, empty for a file of Atari-HEAD; and the frames. A last line that was cut is left out.
+        What the first line says, empty for a file of Atari-HEAD; and the frames. A last line that was cut is left out,
+        and so is a byte-order mark.
 
     Raises:
         ValueError: for a file that is missing or of another kind, or a line that makes no sense.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        lines = path.read_text(encoding="utf-8-sig").splitlines(keepends=True)
         header = json.loads(lines.pop(0).removeprefix(LOG_MARK)) if lines and lines[0].startswith(LOG_MARK) else {}
-        if not isinstance(header, dict):
+        if not isinstance(header, dict) or not all(isinstance(header.get(name, ""), str) for name in WHOSE):
             raise ValueError
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DistillError(f"{path} is no recording ({getattr(error, 'strerror', None) or 'damaged'})") from error
     if not lines or not lines[0].replace(" ", "").startswith(COLUMNS):
         raise DistillError(f"{path} is no recording; its columns must be {COLUMNS}, as in Atari-HEAD")
@@ -125,7 +132,7 @@ def read(path: Path) -> tuple[dict[str, Any], list[LogRow]]:
         lines.pop()
     first = 2 + bool(header)
     rows: list[LogRow] = []
-    for number, line in enumerate(csv.reader(lines[1:]), start=first):
+    for number, line in enumerate(_fields(path, lines[1:]), start=first):
         if len(line) > 5 and line[5].strip() == "null":
             continue  # a frame that was seen, and after which nothing was done
         try:
@@ -139,6 +146,13 @@ def read(path: Path) -> tuple[dict[str, Any], list[LogRow]]:
             )
         rows.append(row)
     return header, rows
+
+
+def _fields(path: Path, lines: list[str]) -> Iterator[list[str]]:
+    try:
+        yield from csv.reader(lines)
+    except csv.Error as error:
+        raise DistillError(f"{path} is no recording ({error})") from error
 
 
 def _parsed_number(field: str) -> int | None:
@@ -168,24 +182,23 @@ def pictures(log: Path) -> Iterator[Seen]:
         yield seen
 
 
-def verify(game: str, rows: list[LogRow], seen: Seen, *, color_averaging: bool = False) -> list[Verified]:
+def verify(game: str, rows: list[LogRow], seen: Seen) -> list[Verified]:
     """Replay a recording's episodes, each from a freshly loaded game, as far as everything is as recorded.
 
     A frame is vouched for by a picture or a checksum of what was seen after it or, where there is neither, by a reward
-    other than 0 at or after it.
+    other than 0 at or after it. Pictures may blend two frames, as those of some old emulators do: both are tried.
 
     Args:
         game: ALE name.
         rows: The frames.
         seen: Their pictures.
-        color_averaging: Whether the pictures blend two frames.
     """
-    cartridge = Cartridge(game, color_averaging=color_averaging)
+    cartridges = {blending: Cartridge(game, color_averaging=blending) for blending in (False, True)}
     verified: list[Verified] = []
     groups = [list(group) for _, group in itertools.groupby(rows, key=lambda row: row.episode)]
     for rest in groups:
         while rest:  # some files do not number their episodes
-            one = _verify(cartridge, rest, seen)
+            one = _verify(cartridges, rest, seen)
             rest = rest[one.rows :]
             if one.diverges and len(groups) == 1:  # so what follows may be of others, and its length is not known
                 one = one._replace(episode=one.episode._replace(frames=len(one.episode.actions)))
@@ -193,14 +206,17 @@ def verify(game: str, rows: list[LogRow], seen: Seen, *, color_averaging: bool =
     return verified
 
 
-def _verify(cartridge: Cartridge, rows: list[LogRow], seen: Seen) -> Verified:
-    best = _replay(cartridge, rows, 0, seen)
-    for noops in range(1, NOOPS_TRIED + 1):
+def _verify(cartridges: dict[bool, Cartridge], rows: list[LogRow], seen: Seen) -> Verified:
+    pictured = any(seen(row) is not None for row in rows)
+    tries = itertools.product((False, True) if pictured else (False,), range(NOOPS_TRIED + 1))
+    next(tries)
+    best = _replay(cartridges[False], rows, 0, seen)
+    for blending, noops in tries:
         if not best.diverges:
             break
-        tried = _replay(cartridge, rows, noops, seen)
-        if len(tried.episode.actions) > len(best.episode.actions) + noops:
-            best = tried
+        tried = _replay(cartridges[blending], rows, noops, seen)
+        if tried.vouched > best.vouched:
+            best = tried._replace(color_averaging=blending)
     return best
 
 
@@ -231,4 +247,5 @@ def _replay(cartridge: Cartridge, rows: list[LogRow], noops: int, seen: Seen) ->
         if reward:
             vouched = frame + 1
     actions = [0] * noops * (vouched > 0) + [row.action for row in rows[:vouched]]
-    return Verified(Episode(np.array(actions, np.uint8), noops + length), length, diverges)
+    episode = Episode(np.array(actions, np.uint8), noops + length)
+    return Verified(episode, rows=length, vouched=vouched, color_averaging=False, diverges=diverges)

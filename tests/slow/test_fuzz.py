@@ -9,6 +9,7 @@ had written them so: they may be read where they still make sense.
 import collections
 import io
 import json
+import pickle
 from contextlib import redirect_stderr
 
 import cramjam
@@ -30,6 +31,7 @@ from distill.hours.hour import Hour
 from distill.networks import build
 from distill.replay import Steps
 from distill.rollout import PlayState
+from distill.tools.demo_file import read_demo
 from distill.weights import files as weights
 from distill.weights.best import BestNetworks, read_index, rounded
 from distill.weights.files import save_network
@@ -201,6 +203,26 @@ def test_indices_of_best_networks(teachers_run, damage):
     else:
         assert same
         COUNTED["index read as it was"] += 1
+
+
+@pytest.fixture(scope="module")
+def demo_file():
+    arrays = [np.arange(100, dtype=np.uint8)] * 3
+    content = {"actions": [index % 6 for index in range(600)], "rewards": [0.0] * 600, "checkpoints": arrays}
+    return pickle.dumps(content | {"lives": [np.float64(3)] * 600}, protocol=3)
+
+
+@cases(1000)
+@given(damage=DAMAGE)
+def test_recordings_of_atari_demo(demo_file, tmp_path_factory, damage):
+    """A damaged `.demo` file, which has no checksum, is refused, or gives frames that make sense."""
+    path = tmp_path_factory.getbasetemp() / "Pong.demo"
+    path.write_bytes(damaged(demo_file, damage))
+
+    def read() -> None:
+        assert all(0 <= row.action < 18 for row in read_demo(path)[1])
+
+    refused("recording", read, sealed_again=True)
 
 
 JUNK = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8), st.lists(st.integers()))

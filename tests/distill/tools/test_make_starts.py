@@ -1,5 +1,9 @@
 """From play to starts: recordings of people, folders of them, and a network's stand-in."""
 
+import bz2
+import pickle
+
+import cv2
 import numpy as np
 import pytest
 
@@ -11,7 +15,7 @@ from distill.engine import frozen_policy
 from distill.evaluation import EvalConfig, score_episodes
 from distill.randomness import generator
 from distill.rollout import environment_seed
-from distill.tools.play_log import LogWriter
+from distill.tools.play_log import COLUMNS, LogWriter
 from distill.weights.load import load_network
 
 
@@ -37,6 +41,14 @@ def recording(tmp_path):
     return tmp_path / "logs"
 
 
+def write_demo(path) -> None:
+    """Play Breakout until after its second point, and keep it as openai/atari-demo does."""
+    actions = np.repeat(np.random.default_rng(11).integers(1, 4, size=60), 10).tolist()
+    cartridge = Cartridge("breakout")
+    rewards = [float(cartridge.act(legal_actions("breakout")[action])) for action in actions]
+    path.write_bytes(pickle.dumps({"actions": actions, "rewards": rewards, "checkpoints": [np.zeros(985, np.uint8)]}))
+
+
 def test_a_folder_of_recordings_becomes_starts(recording, tmp_path, capsys):
     """The starts come from all recordings, and say whose they are; what was verified is reported."""
     out = tmp_path / "breakout.starts"
@@ -47,6 +59,64 @@ def test_a_folder_of_recordings_becomes_starts(recording, tmp_path, capsys):
     report = capsys.readouterr().out
     assert "a.txt, episode 0: 199 of 200 frames verified" in report
     assert "50 starts played by Ada, CC0-1.0" in report
+
+
+def test_what_is_no_recording_is_named_and_skipped(recording, tmp_path, capsys):
+    """A folder's other files cost it nothing but a line each; its `.demo` files count; pictures are no other files."""
+    write_demo(recording / "Breakout.demo")
+    (recording / "a.tar.bz2").write_bytes(bz2.compress(bytes(10240)))
+    (recording / "notes.txt").write_text("nice game")
+    (recording / "README.md").write_text("# Played on a Sunday")
+    (recording / "other.demo").write_bytes(b"cut")
+    command = ["import-starts", str(recording), "--out", str(recording / "starts"), "--count", "50"]
+    assert "Breakout.demo does not say its player" in refused(capsys, *command)  # though the others say theirs
+    command += ["--player", "Ada", "--licence", "CC0-1.0"]
+    for again in ([], ["--overwrite"]):
+        main(command + again)
+        report = capsys.readouterr().out.splitlines()
+        skipped = [line for line in report if line.endswith("; skipped")]
+        named = ("README.md", "notes.txt", "other.demo") + (("starts",) if again else ())
+        assert [line.split(" is no recording")[0] for line in skipped] == [str(recording / name) for name in named]
+        verified = [line.split(",")[0] for line in report if "frames verified" in line]
+        assert verified == ["Breakout.demo", "a.txt", "b.txt"]
+    for path in recording.iterdir():
+        if path.name not in ("notes.txt", "other.demo"):
+            path.unlink()
+    assert "holds no recording (*.txt, *.demo)" in refused(capsys, *command)
+    assert not (recording / "starts").exists()
+
+
+def test_colour_averaging_is_found_and_said(tmp_path, capsys):
+    """Pictures that blend two frames are verified without an option, and the report says so."""
+    cartridge = Cartridge("breakout", color_averaging=True)
+    (tmp_path / "trial").mkdir()
+    rows = [COLUMNS]
+    for frame, action in enumerate([1, 3, 4] * 20):
+        cv2.imwrite(str(tmp_path / "trial" / f"T_{frame}.png"), cartridge.picture[..., ::-1])
+        rows.append(f"T_{frame},null,null,16,{cartridge.act(action)},{action}")
+    (tmp_path / "trial.txt").write_text("\n".join([*rows, ""]))
+    whose = ["--game", "breakout", "--player", "Ada", "--licence", "CC0-1.0"]
+    main(["import-starts", str(tmp_path / "trial.txt"), "--out", str(tmp_path / "starts"), "--count", "10", *whose])
+    report = capsys.readouterr().out.splitlines()
+    assert report[0] == "trial.txt, episode 0: 59 of 60 frames verified, with colour averaging"
+    assert len(Starts.load(tmp_path / "starts", "breakout").starts) == 10
+
+
+def test_a_demo_says_neither_player_nor_licence(tmp_path, capsys):
+    """Who played a `.demo` file and how it may be used is asked for, and its game where its name is none."""
+    file, out = tmp_path / "Breakout.demo", str(tmp_path / "out")
+    write_demo(file)
+    command = ["import-starts", str(file), "--out", out, "--count", "10"]
+    assert "does not say its player; give --player" in refused(capsys, *command)
+    assert "does not say its licence; give --licence" in refused(capsys, *command, "--player", "Ada")
+    assert "did you mean breakout?" in refused(capsys, *command, "--game", "brakout")
+    whose = ["--player", "Ada", "--licence", "CC0-1.0"]
+    main([*command, *whose])
+    assert Starts.load(out, "breakout").described == "10 starts played by Ada"
+    assert "Breakout.demo, episode 0: 591 of 600 frames verified" in capsys.readouterr().out
+    file.rename(tmp_path / "mine.demo")
+    command[1] = str(tmp_path / "mine.demo")
+    assert "nor does its name; give --game" in refused(capsys, *command, *whose, "--overwrite")
 
 
 def test_bad_recordings_give_no_starts(recording, tmp_path, capsys):

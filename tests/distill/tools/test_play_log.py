@@ -102,6 +102,37 @@ def test_atari_head_is_verified_picture_by_picture(tmp_path, packed):
     assert verified.diverges == "frame 50: picture T_50 shows something else"
 
 
+@pytest.mark.parametrize("blending", [False, True])
+def test_pictures_that_blend_two_frames_are_recognised(tmp_path, blending):
+    """Pictures with and without colour averaging are verified alike, and it is said which they are."""
+    cartridge = Cartridge("breakout", color_averaging=blending)
+    (tmp_path / "trial").mkdir()
+    rows = []
+    for frame, action in enumerate([0, 0, 0, *ACTIONS[:60]]):
+        if frame >= 3:
+            cv2.imwrite(str(tmp_path / "trial" / f"T_{frame}.png"), cartridge.picture[..., ::-1])
+        reward = cartridge.act(action)
+        if frame >= 3:
+            rows.append(LogRow(f"T_{frame}", "0", reward, action, ""))
+    with pictures(tmp_path / "trial.txt") as seen:
+        (verified,) = verify("breakout", rows, seen)
+    assert (verified.vouched, verified.diverges, verified.color_averaging) == (59, "", blending)
+    assert verified.episode.actions.tolist() == [0, 0, 0, *ACTIONS[:59]]
+
+
+def test_a_byte_order_mark_is_left_out(tmp_path):
+    """A text file that an editor of Windows saved is read as without its first three bytes, of either kind."""
+    log = LogWriter(tmp_path / "ours.txt", "breakout", player="me", licence="none")
+    log.add(Cartridge("breakout").screen, 1, 0)
+    log.close()
+    (tmp_path / "theirs.txt").write_text(f"{COLUMNS}\nT_0,0,0,16,0,3\n")
+    for name in ("ours.txt", "theirs.txt"):
+        without = read(tmp_path / name)
+        (tmp_path / name).write_bytes(b"\xef\xbb\xbf" + (tmp_path / name).read_bytes())
+        assert read(tmp_path / name) == without
+        assert len(without[1]) == 1
+
+
 def playing(game: str, frames: int) -> list[LogRow]:
     """Rows with points: FIRE and both directions."""
     random = np.random.default_rng(1)
@@ -153,6 +184,9 @@ def test_episodes_without_numbers_are_told_apart():
     [
         ("", "no recording; its columns"),
         ("a,b,c\n1,2,3\n", "no recording; its columns"),
+        ('# distill {"game": 5}\n' + COLUMNS, "no recording .damaged"),
+        ("# distill " + "[" * 100_000, "no recording .damaged"),
+        (f"{COLUMNS}\n{'0' * 200_000}\n", "no recording .field larger"),
         (f"{COLUMNS}\n0,0,0,16,0,18\n", "line 2: action 18; it must be between 0 and 17"),
         (f"{COLUMNS}\n0,0,0,16,0,3\nx,y\n0,0,0,16,0,3\n", "line 3: 'x,y' is not"),
     ],
