@@ -14,6 +14,7 @@ from distill.networks import count_parameters
 from distill.runs.scores import play_with_bar
 from distill.summary import summarise
 from distill.weights.files import save_network
+from distill.weights.hub import on_hub, pinned
 from distill.weights.load import find_weights, load_network
 
 WEIGHTS_SUFFIX = ".safetensors"
@@ -36,7 +37,7 @@ def import_teacher(
     are, too; the file that this writes also keeps where the network came from.
 
     Args:
-        file: What to read.
+        file: What to read, a file or its name on the Hugging Face hub, `hf:owner/name`.
         out: The file to write, `.safetensors`.
         game: What the network plays, by the ALE's name; needed where the file does not say.
         episodes: How many are played for its score, from no-op starts; 1 or more.
@@ -47,6 +48,7 @@ def import_teacher(
     checks.at_least(1, episodes=episodes)
     checks.between(1, protocol.MOST_FRAMES, max_frames=max_frames)
     checks.at_least(0, seed=seed)
+    file = pinned(file)
     network, header = load_network(file, game)
     if "imported" not in header:
         raise DistillError(f"{file} is a network of this project, which needs no import; `export` copies it")
@@ -54,7 +56,8 @@ def import_teacher(
     if path.suffix != WEIGHTS_SUFFIX:
         raise DistillError(f"out is {path}; it must end in {WEIGHTS_SUFFIX}")
     checks.output("out", path, source, overwrite=overwrite)
-    header["imported"] |= {"file": source.name, "sha256": hashlib.sha256(source.read_bytes()).hexdigest()}
+    name = file if on_hub(file) else source.name
+    header["imported"] |= {"file": name, "sha256": hashlib.sha256(source.read_bytes()).hexdigest()}
     rules = EvalConfig(header["game"], tuple(range(episodes)), seed, max_frames=max_frames)
     save_network(path, network, header)
     score = summarise(play_with_bar(frozen_policy(network), rules, "playing").scores)
