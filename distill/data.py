@@ -61,10 +61,11 @@ class ReplayDataModule(L.LightningDataModule):
         game: ALE name; or several, each with its teacher: `{pong: pong, qbert: my/qbert.safetensors}`, or null where
             the trained module plays itself.
         teacher: Of one game: a shipped teacher's name; a weight file, of this project or of a library that
-            `distill.weights.foreign` knows; or the folder of a teacher's run that keeps its best networks, of which
-            this is the first. From Python also a module or function that maps uint8 observations `[N, 4, 84, 84]` to a
-            number for each legal action, see `distill.weights.callables`: its value or, where the attribute `kind` is
-            `policy`, its logit. None lets the trained module play.
+            `distill.weights.foreign` knows, here or as `hf:owner/name` on the Hugging Face hub; or the folder of a
+            teacher's run that keeps its best networks, of which this is the first. From Python also a module or
+            function that maps uint8 observations `[N, 4, 84, 84]` to a number for each legal action, see
+            `distill.weights.callables`: its value or, where the attribute `kind` is `policy`, its logit. None lets the
+            trained module play.
         seed: The run's seed, 0 or more.
         hour_steps: Steps an hour over all environments; a multiple of `num_envs` times `refills_per_hour`.
         updates_per_hour: Updates an hour; a multiple of `block_updates`.

@@ -37,7 +37,14 @@ from distill.files.store import write_atomically
 from distill.module import Diverged, PolicyModule
 from distill.runs import loggers
 from distill.runs.checkpoints import Checkpoints, SealedFiles
-from distill.runs.config import changes, check_plain, replace_config, whole_config
+from distill.runs.config import (
+    changes,
+    check_plain,
+    known_sources,
+    pin_sources,
+    replace_config,
+    whole_config,
+)
 from distill.runs.folder import (
     CONFIG,
     LOG,
@@ -156,6 +163,7 @@ class DistillCLI(LightningCLI):
                     config.trainer.precision, device, "trainer.precision"
                 )
                 self.say(note)
+            pin_sources(config, known_sources(Path(config.run_dir)) if resuming else ())
             if config.ckpt_path is not None:
                 self.begins_with, config.model.init_args.pretrained = config.model.init_args.get("pretrained"), None
             if self.subcommand == "fit":

@@ -60,7 +60,7 @@ class PolicyModule(L.LightningModule):
         network: A preset of `distill.networks`.
         learning_rate: Above 0; or `(hour, value)` points, linear between.
         pretrained: What the network begins with: a weight file or checkpoint of one like it, for the same games, or the
-            name of a shipped teacher. None means random weights.
+            name of a shipped teacher, or `hf:owner/name`. None means random weights.
         cuda_graphs: Whether a GPU replays updates that it has recorded; see `graphs`.
 
     Raises:

@@ -40,7 +40,7 @@ class StudentModule(PolicyModule):
         decay: Of RMSProp's mean square; 0 to 0.9999.
         rms_epsilon: Added to RMSProp's root; above 0.
         pretrained: A weight file or checkpoint that the network begins with, of one like it and for the same games; or
-            the name of a shipped teacher. None means random weights.
+            the name of a shipped teacher, or `hf:owner/name`. None means random weights.
         cuda_graphs: Whether a GPU records its updates and replays them, instead of asking for each kernel; by a fused
             optimiser. A loss or network of your own is recorded with whatever numbers it takes from Python then; None
             means that only those of this project are.

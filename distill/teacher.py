@@ -46,7 +46,7 @@ class TeacherModule(PolicyModule):
         optimizer_epsilon: Added to the root of the squared gradients, above 0. Mnih et al. add 0.01 under the root,
             with gradients summed over a minibatch of 32; to the root, and on their mean, that is about 0.1 / 32.
         pretrained: A weight file or checkpoint that the network begins with, of one like it and for the same games; or
-            the name of a shipped teacher. None means random weights.
+            the name of a shipped teacher, or `hf:owner/name`. None means random weights.
         cuda_graphs: Whether a GPU records its updates and replays them, instead of asking for each kernel; by a fused
             optimiser. A loss or network of your own is recorded with whatever numbers it takes from Python then; None
             means that only those of this project are.

@@ -1,7 +1,7 @@
 """A run's config: written beside what was learned under it, compared and repaired where the run goes on."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from distill.files.checkpoint import newest, read_checkpoint
 from distill.files.store import write_atomically
 from distill.runs.folder import CONFIG
 from distill.weights.files import shipped
+from distill.weights.hub import on_hub, pinned
 
 IN_CHECKPOINT = "config"
 """Where a checkpoint has the config under which it was learned, as text."""
@@ -27,6 +28,8 @@ FIXED = (
 """What cannot change in the midst of a run."""
 PATHS = ("teacher", "store", "pretrained", "starts", "teacher_run", "folder")
 """Options that may name files and folders."""
+SOURCES = ("teacher", "pretrained")
+"""Options that may name weights on the Hugging Face hub."""
 
 
 def whole_config(config: Mapping[str, Any]) -> str:
@@ -45,6 +48,46 @@ def _absolute(value: Any, name: str = "") -> Any:
     if name not in PATHS or not isinstance(value, str) or value in shipped():
         return value
     return str(Path(value).absolute()) if name == "store" or Path(value).exists() else value
+
+
+def pin_sources(config: Any, known: Sequence[str] = (), name: str = "") -> Any:
+    """Put the file and the commit into each name on the hub, so that a run takes the same bytes whenever it goes on.
+
+    Args:
+        config: Options, changed in place; or one of them.
+        known: Pinned names that a run which goes on had before, which hold unless a revision is asked for.
+        name: Of the option.
+
+    Returns:
+        What was given, pinned.
+
+    Raises:
+        ValueError: as `distill.weights.hub.hub_file`.
+    """
+    if isinstance(config, Namespace | dict):
+        inside = "teacher" if name == "game" else None  # several games: a teacher each
+        for key, of in list((vars(config) if isinstance(config, Namespace) else config).items()):
+            config[key] = pin_sources(of, known, inside or key)
+    if isinstance(config, list):
+        return [pin_sources(of, known, name) for of in config]
+    return pinned(config, known) if name in SOURCES and isinstance(config, str) else config
+
+
+def known_sources(run: Path) -> list[str]:
+    """List the names on the hub in the config of a run; none where there is no run."""
+    path = run / CONFIG
+    return list(_on_hub_in(yaml.safe_load(path.read_text()))) if path.is_file() else []
+
+
+def _on_hub_in(value: Any, name: str = "") -> Iterator[str]:
+    if isinstance(value, dict):
+        for key, of in value.items():
+            yield from _on_hub_in(of, "teacher" if name == "game" else key)
+    elif isinstance(value, list):
+        for of in value:
+            yield from _on_hub_in(of, name)
+    elif name in SOURCES and isinstance(value, str) and on_hub(value):
+        yield value
 
 
 def check_plain(value: Any, name: str = "") -> None:

@@ -22,6 +22,7 @@ from distill.runs.scores import compare, play_with_bar, write_scores
 from distill.summary import summarise
 from distill.tools.export import load_program
 from distill.weights.callables import CallableNetwork
+from distill.weights.hub import pinned, title_of
 from distill.weights.load import load_teacher
 from distill.weights.onnx_files import load_exported, open_onnx
 from distill.weights.own import load_own_class
@@ -51,8 +52,8 @@ def evaluate(
     """Score a network, from no-op starts or from those of a file.
 
     Args:
-        weights: A shipped teacher's name, a weight file, a run's folder or checkpoint, or an `.onnx` or `.pt2`
-            file that `export` wrote.
+        weights: A shipped teacher's name, a weight file, here or as `hf:owner/name` on the Hugging Face hub, a run's
+            folder or checkpoint, or an `.onnx` or `.pt2` file that `export` wrote.
         game: Which, of a network that plays several.
         starts: A file of starts; `noop` means up to 30 no-ops.
         episodes: How many, 1 or more; by default 30, or each start of the file once.
@@ -83,6 +84,7 @@ def evaluate(
     if note is not None:
         print(f"note: {note}", file=sys.stderr)
     dtype = torch.float32 if precision == "32-true" else torch.bfloat16
+    weights, teacher = pinned(weights), pinned(teacher) if teacher else None
     policy, game, temperature, env = player_of(weights, game, dtype)
     env = env.given(sticky=sticky, fire_reset=fire_reset)
     for option, path in {"json": json, "video": video}.items():
@@ -114,7 +116,7 @@ def evaluate(
     if json is not None:
         write_scores(Path(json), figures)
     if video is not None:
-        actors = [Actor(Path(weights).name, policy, temperature)]
+        actors = [Actor(title_of(weights), policy, temperature)]
         if other is not None:
             actors = [Actor("teacher", other, others_temperature), Actor("student", policy, temperature)]
         film(actors, rules, Path(video))
@@ -178,7 +180,7 @@ def print_figures(figures: dict[str, Any]) -> None:
     table = Table(title=f"{figures['game']}: {figures['protocol']}")
     table.add_column("")
     for column in columns:
-        table.add_column(Path(column["weights"]).name, justify="right")
+        table.add_column(title_of(column["weights"]), justify="right")
     rows = {
         "mean score": lambda of: f"{of['mean']:.2f}",
         "standard error": lambda of: f"{of['standard_error']:.2f}",

@@ -28,6 +28,7 @@ from distill.rollout import Policy
 from distill.weights.callables import CallableNetwork
 from distill.weights.digests import digest
 from distill.weights.files import INPUT, network_bytes
+from distill.weights.hub import pinned
 from distill.weights.load import find_weights, load_network, load_playing
 from distill.weights.onnx_files import open_onnx, to_onnx
 from distill.weights.own import load_own_class
@@ -53,13 +54,15 @@ def export(
     asked about 1,000 real observations, beside the network.
 
     Args:
-        weights: A shipped teacher's name, a weight file, or a run's checkpoint.
+        weights: A shipped teacher's name, a weight file, here or as `hf:owner/name` on the Hugging Face hub, or a run's
+            checkpoint.
         format: `onnx`; `torch`, which `torch.export.load` reads; or `safetensors`, for one game of several.
         out: The file; by default in the working directory, named after `weights` and the game.
         game: Which, of a network that plays several.
         teacher: Whom to show beside it: as `weights`.
         overwrite: Whether a file that exists may be replaced.
     """
+    weights, teacher = pinned(weights), pinned(teacher) if teacher else None
     network, header = load_any(weights, game)
     game, source = header["game"], find_weights(weights)
     if format != "torch" and not isinstance(network, DQN):

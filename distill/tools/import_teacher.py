@@ -18,6 +18,7 @@ from distill.summary import summarise
 from distill.tools.pictures import SEEN_BOTH_WAYS, VIEWS, equal_actions
 from distill.weights.files import save_network
 from distill.weights.foreign import LIBRARIES, legal_alone
+from distill.weights.hub import on_hub, pinned
 from distill.weights.load import find_weights, load_network
 
 WEIGHTS_SUFFIX = ".safetensors"
@@ -47,7 +48,7 @@ def import_teacher(
     they are, too; the file that this writes also keeps where the network came from, and the rules of its play.
 
     Args:
-        file: What to read.
+        file: What to read, a file or its name on the Hugging Face hub, `hf:owner/name`.
         out: The file to write, `.safetensors`.
         game: What the network plays, by the ALE's name; needed where the file does not say.
         fire_reset: Whether FIRE is pressed when an episode begins and after each lost life. This and the next four are
@@ -66,6 +67,7 @@ def import_teacher(
     checks.at_least(1, episodes=episodes)
     checks.between(1, protocol.MOST_FRAMES, max_frames=max_frames)
     checks.at_least(0, seed=seed)
+    file = pinned(file)
     network, header = load_network(file, game)
     if "imported" not in header:
         raise DistillError(f"{file} is a network of this project, which needs no import; `export` copies it")
@@ -82,7 +84,7 @@ def import_teacher(
         network, env = legal_alone(network, game), env._replace(full_action_set=False)
     _convert_pixels(network, known, pixels, newest_first)
     header |= {"actions": env.action_names(game), "rules": env.changed}
-    known |= {"file": source.name, "sha256": hashlib.sha256(source.read_bytes()).hexdigest()}
+    known |= {"file": file if on_hub(file) else source.name, "sha256": hashlib.sha256(source.read_bytes()).hexdigest()}
     library = known["library"].partition(" ")[0]
     policy = frozen_policy(network)
     known["equal_actions"] = equal_actions(policy, game, env, VIEWS[library])

@@ -16,6 +16,7 @@ from distill.randomness import generator
 from distill.rollout import in_turn, play
 from distill.tools.demo_file import DEMO_SUFFIX, read_demo
 from distill.tools.play_log import ARCHIVES, LogRow, pictures, read, verify
+from distill.weights.hub import pinned
 from distill.weights.load import find_weights, load_network
 
 RECORDING_SUFFIXES = (".txt", DEMO_SUFFIX)
@@ -138,7 +139,8 @@ def draw_starts(
     """Draw starts from the play of a network, a stand-in for a person's; every score from them says so.
 
     Args:
-        weights: Who plays: a shipped teacher's name, or a file; better not the one that is to be scored.
+        weights: Who plays: a shipped teacher's name, or a file, here or as `hf:owner/name` on the Hugging Face hub;
+            better not the one that is to be scored.
         out: The file of starts.
         game: Which, of a network that plays several.
         epsilon: Probability of a random action, 0 to 1.
@@ -152,6 +154,7 @@ def draw_starts(
     checks.between(1, protocol.MOST_FRAMES, max_frames=max_frames)
     checks.at_least(1, episodes=episodes, count=count)
     checks.at_least(0, seed=seed)
+    weights = pinned(weights)
     checks.output("out", out, find_weights(weights), overwrite=overwrite)
     network, header = load_network(weights, game)
     game = header["game"]

@@ -1,4 +1,4 @@
-"""Load networks by name: shipped teachers, files of ours or of another library, runs' folders; wrap a user's own."""
+"""Load networks by name: shipped teachers, files of ours, of another library or of the hub, runs; wrap a user's own."""
 
 import os
 from pathlib import Path
@@ -18,6 +18,7 @@ from distill.weights.best import BEST_INDEX, FOLDER, read_index, read_network
 from distill.weights.callables import CallableNetwork, Scores, Teacher, name_of
 from distill.weights.digests import identity
 from distill.weights.files import network_of, of_checkpoint, read_file, said_of, shipped
+from distill.weights.hub import hub_file, on_hub, pinned
 from distill.weights.own import load_own_class
 
 RUN_FILES = ("student.safetensors", "teacher.safetensors", "checkpoints/last.ckpt")
@@ -25,13 +26,15 @@ RUN_FILES = ("student.safetensors", "teacher.safetensors", "checkpoints/last.ckp
 
 
 def find_weights(source: str) -> Path:
-    """Return a weight file by its path, that of a run by its folder, or a shipped teacher's by its name.
+    """Return a weight file by its path, a run's by its folder, a shipped teacher's or the hub's by its name.
 
     Raises:
-        ValueError: where there is none.
+        ValueError: where there is none, and as `distill.weights.hub.hub_file`.
     """
     if source in shipped():
         return shipped()[source]
+    if on_hub(source):
+        return hub_file(source)
     if os.path.isdir(source):
         run = Path(source)
         found = [path for name in RUN_FILES if (path := run / name).is_file()]
@@ -48,7 +51,8 @@ def load_network(source: str, game: str | None = None) -> tuple[DQN, dict[str, A
 
     Args:
         source: A shipped teacher's name; or the path of a file that `save_network` wrote, of a run's checkpoint, or of
-            another library's file that `distill.weights.foreign` knows. What it is, is told by its content.
+            another library's file that `distill.weights.foreign` knows; or such a file's name on the Hugging Face hub,
+            `hf:owner/name`. What it is, is told by its content.
         game: Which of several games, or of a file that does not say; the header then says of this one what it says of
             each. None where there is but one.
 
@@ -65,7 +69,7 @@ def load_network(source: str, game: str | None = None) -> tuple[DQN, dict[str, A
         game = None if game is None else game_name(game)
         header, tensors = _read_source(path, game)
     except (ValueError, OSError) as error:
-        raise DistillError(f"{path}: {said_of(error)}") from error
+        raise DistillError(f"{source if on_hub(source) else path}: {said_of(error)}") from error
     return network_of(source, header, tensors, game)
 
 
@@ -112,6 +116,8 @@ def load_playing(source: str | Scores, game: str) -> Teacher:
         checks.one_of(KINDS, **{f"kind of {name_of(source)}": kind})
         network = CallableNetwork(source, game, num_actions(game), digest=identity(source))
         return Teacher(name_of(source), network, None, kind)
+    if on_hub(source):
+        return _of_file(pinned(source), game)
     if (own := load_own_class(source, game)) is not None:
         return own
     run = Path(source)
@@ -125,5 +131,9 @@ def load_playing(source: str | Scores, game: str) -> Teacher:
         raise DistillError(
             f"{run} holds no {FOLDER}/{BEST_INDEX}; first start its teacher, with model.score_every_hours"
         )
+    return _of_file(source, game)
+
+
+def _of_file(source: str, game: str) -> Teacher:
     loaded, header = load_teacher(source, game)
     return Teacher(source, loaded, find_weights(source), header.get("kind", "values"), EnvRules.of(header))
