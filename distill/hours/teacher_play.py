@@ -6,8 +6,6 @@ in a share of the episodes, its weights are part of the name.
 """
 
 import functools
-import hashlib
-import json
 import math
 import threading
 from collections.abc import Callable, Iterator
@@ -24,7 +22,7 @@ from distill.atari.cartridge import rom_md5
 from distill.engine import device_of, engine_of, frozen_policy
 from distill.files.store import Store
 from distill.hours.groups import Groups
-from distill.hours.hour import FORMAT, Gone, Hour
+from distill.hours.hour import FORMAT, Gone, Hour, hour_name
 from distill.hours.source import Piece
 from distill.networks import DQN
 from distill.replay import Steps
@@ -142,12 +140,10 @@ class TeacherPlay:
             torch.cuda.set_stream(stream)
 
     def name(self, hour: int) -> str:
-        """Name an hour's file, by the game, the hour, and a hash of all it depends on."""
+        """Name an hour's file; see `hour_name`."""
         while len(self._names) <= hour:
             number = len(self._names)
-            what = {**self._header(number), "before": self._names[-1] if self._names else None}
-            digits = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
-            self._names.append(f"{self.rules.game}-{number:04}-{digits}")
+            self._names.append(hour_name(self._header(number), number, self._names[-1] if self._names else None))
         return self._names[hour]
 
     def _header(self, hour: int) -> dict[str, Any]:

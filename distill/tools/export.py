@@ -23,7 +23,7 @@ from distill.evaluation import EvalConfig, games_for, steps_of
 from distill.files.packing import HEADER
 from distill.files.store import write_atomically
 from distill.networks import DQN, count_parameters
-from distill.protocol import FRAMES_PER_STEP, STACKED_FRAMES
+from distill.protocol import PREPROCESSING
 from distill.rollout import Policy
 from distill.weights.callables import CallableNetwork
 from distill.weights.digests import digest
@@ -110,19 +110,13 @@ class NetworkRow:
 def described(network: DQN | CallableNetwork, header: dict[str, Any]) -> dict[str, Any]:
     """Describe a network, whatever file it came from."""
     game = header["game"]
-    preprocessing = {
-        "frames_per_step": FRAMES_PER_STEP,
-        "stacked_frames": STACKED_FRAMES,
-        "frame": "grey; maximum of the last two of a step's frames; resized by area to 84 x 84",
-        "sticky_actions": 0.0,
-    }
     said = ["kind", "protocol", "trained", "imported", "score"]
     kept = {name: header[name] for name in said if name in header}
     return {
         "game": game,
         "actions": action_names(game),
         "input": INPUT,
-        **preprocessing,
+        **PREPROCESSING,
         **kept,
         "digest": digest(network),
     }

@@ -80,6 +80,7 @@ def test_scores_and_starts_as_in_the_pages(workdir, capsys):
         "draw-starts": ["--episodes", "1", "--epsilon", "1", "--count", "3"],
         "evaluate": ["--episodes", "2", "--max_frames", "1000"],
         "export": [],
+        "export-hours": [],
         "import-starts": ["--count", "10"],
     }
     log = LogWriter(workdir / "breakout.txt", "breakout", player="Ada", licence="CC0-1.0")
