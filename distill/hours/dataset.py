@@ -70,7 +70,7 @@ def check_dataset_id(name: str) -> None:
     """Refuse what Minari does not take for a dataset's id, a number of its version included."""
     found = minari_module("minari.dataset.minari_dataset").DATASET_ID_RE.fullmatch(name)
     if found is None or found["version"] is None:
-        raise DistillError(f"name is {name!r}; it must be a dataset's id, such as distill/pong-v0")
+        raise DistillError(f"{name!r} is no dataset's id; give one such as distill/pong-v0")
 
 
 def write_dataset(folder: Path, name: str, steps: Steps, *, max_frames: int, said: dict[str, Any]) -> int:

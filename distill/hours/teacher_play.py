@@ -20,6 +20,7 @@ import torch
 from distill import protocol
 from distill.atari.cartridge import rom_md5
 from distill.engine import device_of, engine_of, frozen_policy
+from distill.errors import DistillError
 from distill.files.store import Store
 from distill.hours.groups import Groups
 from distill.hours.hour import FORMAT, Gone, Hour, hour_name
@@ -219,7 +220,13 @@ class TeacherPlay:
         return {"students": dict(self.student_digests)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Load these digests."""
+        """Load these digests.
+
+        Raises:
+            ValueError: where the run has learned from a dataset.
+        """
+        if "students" not in state:
+            raise DistillError("this run has learned from a dataset; give that as its teacher")
         self.student_digests |= state["students"]
 
     def checkpoint_is_written(self) -> None:

@@ -28,7 +28,7 @@ MULTITASK = ROOT / "conf" / "multitask3.yaml"
 FITS = [
     command
     for command in COMMANDS
-    if command.startswith("fit --config") and not re.search("my_file|print_config|breakout|seaquest", command)
+    if command.startswith("fit --config") and not re.search("my_file|print_config|breakout|seaquest|datasets", command)
 ]
 """One after the other shrunken; the others in the tests that say so."""
 BY_OTHERS = (
@@ -94,6 +94,8 @@ def test_scores_and_starts_as_in_the_pages(workdir, capsys):
     assert {command.split()[0] for command in found} == set(short)
     for command in found:
         main([*shlex.split(command), *short[command.split()[0]]])
+    (fit,) = (one for one in COMMANDS if "--data.teacher datasets" in one)
+    main([*shlex.split(fit), "--config", "conf/debug.yaml"])
     assert {"scores.json", "pong.starts", "pong.mp4", "pong.gif", "breakout.starts"} <= {
         path.name for path in workdir.iterdir()
     }
