@@ -78,8 +78,8 @@ class HumanStartEvaluation(L.Callback):
         score = self.score(pl_module.network.for_game(game), trainer, pl_module.device)
         found = {pl_module.metric("val", game, "human_start_score"): score}
         data = ReplayDataModule.of(trainer)
-        if game in data.teachers:
-            teacher = data.teachers[game].network
+        teacher = data.teachers[game].network if game in data.teachers else None
+        if teacher is not None:
             if self._teacher is None or self._teacher[0] is not teacher:
                 self._teacher = teacher, self.score(teacher, trainer, pl_module.device)
             teachers = self._teacher[1]

@@ -27,6 +27,7 @@ COMMAND_GROUPS = {
     "Bring and take": {
         "import-teacher": "another library's network as a file of ours",
         "export": "a student as ONNX or torch.export, checked",
+        "export-hours": "a teacher's recorded play as a Minari dataset",
         "record": "play a game yourself",
         "import-starts": "starts from people's play",
         "draw-starts": "starts from a network's play",
@@ -36,7 +37,6 @@ COMMAND_GROUPS = {
 
 PAGE = """\
 python -m distill COMMAND ...     COMMAND --help says more
-
 Try, for ten minutes on two cores:
   fit --config compress           distil a Pong teacher into 4% of its size
   evaluate pong --video pong.mp4  score that teacher and film it

@@ -19,6 +19,7 @@ COMMANDS = {
     "draw-starts": "tools.make_starts",
     "evaluate": "tools.evaluate",
     "export": "tools.export",
+    "export-hours": "tools.export_hours",
     "import-starts": "tools.make_starts",
     "import-teacher": "tools.import_teacher",
     "online": "jobs.online",

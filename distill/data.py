@@ -21,6 +21,7 @@ from distill.engine import module_policy
 from distill.errors import DistillError
 from distill.evaluation import EvalConfig
 from distill.files.store import Store
+from distill.hours.dataset_play import DatasetPlay, RecordedTeacher, is_dataset
 from distill.hours.experience import (
     Experience,
     Interleaving,
@@ -64,8 +65,9 @@ class ReplayDataModule(L.LightningDataModule):
             `distill.weights.foreign` knows, here or as `hf:owner/name` on the Hugging Face hub; or the folder of a
             teacher's run that keeps its best networks, of which this is the first. From Python also a module or
             function that maps uint8 observations `[N, 4, 84, 84]` to a number for each legal action, see
-            `distill.weights.callables`: its value or, where the attribute `kind` is `policy`, its logit. None lets the
-            trained module play.
+            `distill.weights.callables`: its value or, where the attribute `kind` is `policy`, its logit. Or a dataset
+            that `export-hours` wrote, its folder or `minari:ID`: then nobody plays, its hours are taken in their order,
+            and there is no teacher to be scored. None lets the trained module play.
         seed: The run's seed, 0 or more.
         hour_steps: Steps an hour over all environments; a multiple of `num_envs` times `refills_per_hour`.
         updates_per_hour: Updates an hour; a multiple of `block_updates`.
@@ -151,6 +153,7 @@ class ReplayDataModule(L.LightningDataModule):
         self._check_options(taught=any(source is not None for source in sources.values()))
         self.teachers = teachers_of(sources)
         """By game; empty where the trained module plays itself."""
+        self._check_datasets()
         self.experiences: dict[str, Experience] = {}
         """By game, during a fit."""
         self.on_play: list[Callable[[int, int], None]] = []
@@ -202,6 +205,41 @@ class ReplayDataModule(L.LightningDataModule):
             )
 
     @property
+    def _recorded(self) -> dict[str, RecordedTeacher]:
+        return {game: one for game, one in self.teachers.items() if isinstance(one, RecordedTeacher)}
+
+    def _check_datasets(self) -> None:
+        for recorded in self._recorded.values():
+            if self.num_envs != recorded.num_envs:
+                raise DistillError(
+                    f"num_envs is {self.num_envs}; the dataset {recorded.name} was played in {recorded.num_envs} "
+                    f"environments, so it must be {recorded.num_envs}"
+                )
+            if min(self.beta.values) < 1:
+                raise DistillError(
+                    f"beta is below 1, but nobody plays where the dataset {recorded.name} is learned from; it must be 1"
+                )
+
+    def check_hours(self, hours: int | None) -> None:
+        """Refuse a run of more hours than its datasets hold.
+
+        Args:
+            hours: Of the run; None or -1 means no end.
+
+        Raises:
+            ValueError: naming how many there are.
+        """
+        for game, recorded in self._recorded.items():
+            there = recorded.length * recorded.num_envs // self.hour_steps
+            place = self.games.index(game)
+            if hours is None or hours < 0 or self._pieces(place, hours) > there:
+                most = there * len(self.games) + place
+                raise DistillError(
+                    f"max_epochs is {hours}, but the dataset {recorded.name} holds {there} hours of {self.hour_steps} "
+                    f"steps; it must be {most} or less, or hour_steps smaller"
+                )
+
+    @property
     def teacher_kinds(self) -> dict[str, str]:
         """Return each teacher's kind, one of `distill.losses.KINDS`, by game."""
         return {game: teacher.kind for game, teacher in self.teachers.items()}
@@ -236,6 +274,7 @@ class ReplayDataModule(L.LightningDataModule):
             return
         trainer, player = self._fit_trainer, self._player
         player.check_teachers(self.teacher_kinds)
+        self.check_hours(trainer.max_epochs)
         device, memory_hours, epochs = trainer.strategy.root_device, self.memory_hours, trainer.max_epochs or -1
         if self.teachers and epochs > 0:
             memory_hours = min(memory_hours, math.ceil(epochs / len(self.games)))  # no more than there will be
@@ -245,20 +284,23 @@ class ReplayDataModule(L.LightningDataModule):
         room = room_for_frames(rules, memory_hours, device)
         if device.type == "cuda" and self._rank == 0:
             print(f"memory: frames {f'as they are, on {room}' if room else f'packed, for want of room on {device}'}")
-        source_of = self._teacher_play if self.teachers else self._live_play
+        source_of = self._taught_play if self.teachers else self._live_play
         for each in rules:
             self.experiences[each.game] = Experience(each, memory_hours, source_of(each, memory_hours), room)
 
-    def _teacher_play(self, rules: PlayConfig, memory_hours: float) -> TeacherPlay:
+    def _taught_play(self, rules: PlayConfig, memory_hours: float) -> TeacherPlay | DatasetPlay:
         trainer, game = self._fit_trainer, rules.game
         device = trainer.strategy.root_device
         division = divide_cores(usable_cores(), on_gpu=device.type != "cpu", overlap=self.overlap)
         if self._threads_before is None:
             self._threads_before = torch.get_num_threads()
             torch.set_num_threads(min(self._threads_before, division.learn_threads))
+        teacher = self.teachers[game]
+        if isinstance(teacher, RecordedTeacher):
+            return DatasetPlay(rules, teacher, memory_hours=memory_hours)
         return TeacherPlay(
             rules,
-            self.teachers[game].network.to(device),
+            teacher.network.to(device),
             Store(Path(self.store or Path(trainer.default_root_dir) / "hours"), self.store_limit_gb),
             memory_hours=memory_hours,
             overlap=division.overlap,
@@ -430,12 +472,15 @@ class ReplayDataModule(L.LightningDataModule):
             listener(done, steps)
 
 
-def teachers_of(sources: dict[str, TeacherSource]) -> dict[str, Teacher]:
-    """Load each game's teacher, where it has one; see `distill.weights.load.load_playing`."""
+def teachers_of(sources: dict[str, TeacherSource]) -> dict[str, Teacher | RecordedTeacher]:
+    """Load each game's teacher, where it has one; see `distill.weights.load.load_playing` and `RecordedTeacher`."""
     from distill.weights.load import load_playing  # which reads other libraries' files, too
 
     named = {game: source for game, source in sources.items() if source is not None}
-    return {game: load_playing(source, game) for game, source in named.items()}
+    return {
+        game: RecordedTeacher(str(source), game) if is_dataset(source) else load_playing(source, game)
+        for game, source in named.items()
+    }
 
 
 class _Hour(IterableDataset[Learned]):

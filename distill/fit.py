@@ -210,6 +210,7 @@ class DistillCLI(LightningCLI):
                 check_checkpoint(Path(checkpoint), self.model)
             if self.subcommand == "fit":
                 self.model.check_teachers(self.datamodule.teacher_kinds)
+                self.datamodule.check_hours(self.trainer.max_epochs)
             for callback in self.trainer.callbacks:  # type: ignore[attr-defined]  # Lightning sets it undeclared
                 if hasattr(callback, "check_run"):
                     callback.check_run(self.model)

@@ -1,5 +1,7 @@
 """A simulated hour of play as a file: what was seen and thought, and what it takes to play on from its end."""
 
+import hashlib
+import json
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +15,10 @@ FORMAT = 2
 """Of hour files; raised by whoever changes what is in them or what play draws."""
 PLAIN = ("labels", "rewards", "ended", "first", "lost_life")
 """Fields of `Steps` that are kept as they are."""
+
+
+NOT_IN_NAME = ("hour", "open_seeds")
+"""What the header of an hour's file says beside what the hour depends on."""
 
 
 class Gone(DistillError):
@@ -68,6 +74,18 @@ class Hour(NamedTuple):
         )
         taken = np.split(arrays["open_actions"].astype(np.int64), np.cumsum(arrays["open_lengths"])[:-1])
         return cls(steps, PlayState(arrays["open_episodes"], taken))
+
+
+def hour_name(depends_on: dict[str, Any], hour: int, before: str | None) -> str:
+    """Name a file, by the game, the hour, and a hash of all it depends on.
+
+    Args:
+        depends_on: As plain values, the game among them.
+        hour: Its number, from 0.
+        before: The name of the hour before; None for the first.
+    """
+    what = json.dumps({**depends_on, "before": before}, sort_keys=True)
+    return f"{depends_on['game']}-{hour:04}-{hashlib.sha256(what.encode()).hexdigest()[:16]}"
 
 
 def check_format(what: str, found: Any) -> None:

@@ -6,8 +6,6 @@ in a share of the episodes, its weights are part of the name.
 """
 
 import functools
-import hashlib
-import json
 import math
 import threading
 from collections.abc import Callable, Iterator
@@ -22,9 +20,10 @@ import torch
 from distill import protocol
 from distill.atari.cartridge import rom_md5
 from distill.engine import device_of, engine_of, frozen_policy
+from distill.errors import DistillError
 from distill.files.store import Store
 from distill.hours.groups import Groups
-from distill.hours.hour import FORMAT, Gone, Hour
+from distill.hours.hour import FORMAT, Gone, Hour, hour_name
 from distill.hours.source import Piece
 from distill.networks import DQN
 from distill.replay import Steps
@@ -69,7 +68,7 @@ def provenance(rules: PlayConfig, teacher: DQN | CallableNetwork) -> dict[str, A
     """Collect everything that a teacher's play depends on, as plain values."""
     return {
         **{name: value for name, value in asdict(rules).items() if name != "env"},
-        **({"env": rules.env.changed} if rules.env.changed else {}),
+        **({"rules": rules.env.changed} if rules.env.changed else {}),
         "teacher": digest_of(teacher),
         "engine": engine_of(teacher),
         "format": FORMAT,
@@ -143,12 +142,10 @@ class TeacherPlay:
             torch.cuda.set_stream(stream)
 
     def name(self, hour: int) -> str:
-        """Name an hour's file, by the game, the hour, and a hash of all it depends on."""
+        """Name an hour's file; see `hour_name`."""
         while len(self._names) <= hour:
             number = len(self._names)
-            what = {**self._header(number), "before": self._names[-1] if self._names else None}
-            digits = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
-            self._names.append(f"{self.rules.game}-{number:04}-{digits}")
+            self._names.append(hour_name(self._header(number), number, self._names[-1] if self._names else None))
         return self._names[hour]
 
     def _header(self, hour: int) -> dict[str, Any]:
@@ -224,7 +221,13 @@ class TeacherPlay:
         return {"students": dict(self.student_digests)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Load these digests."""
+        """Load these digests.
+
+        Raises:
+            ValueError: where the run has learned from a dataset.
+        """
+        if "students" not in state:
+            raise DistillError("this run has learned from a dataset; give that as its teacher")
         self.student_digests |= state["students"]
 
     def checkpoint_is_written(self) -> None:

@@ -47,7 +47,7 @@ def rows_of(run: str, point: Mapping[str, Any], scores: Mapping[str, Any]) -> li
     """
     rows = []
     for game, of in games_of(scores).items():
-        own, teacher = (of["student"], of["teacher"]) if "student" in of else (of["teacher"], None)
+        own, teacher = (of["student"], of.get("teacher")) if "student" in of else (of["teacher"], None)
         summary = (own["mean"], tuple(own["interval95"]), own["episodes"])
         rows.append(SweepRow(run, point, game, *summary, teacher, of.get("ratio"), of.get("random_adjusted_ratio")))
     return rows

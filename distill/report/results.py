@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -154,7 +154,7 @@ def read_results(run: Path) -> list[Result]:
     try:
         scores = json.loads((run / "scores.json").read_text())
         games = games_of(scores)
-        teachers = {game: of["teacher"].get("digest") for game, of in games.items() if "student" in of}
+        teachers = {game: _taught_by(of) for game, of in games.items() if "student" in of}
         experiment = _experiment(config, _epochs(run, config), teachers)
         return [
             Result(
@@ -164,15 +164,20 @@ def read_results(run: Path) -> list[Result]:
                 str(scores["protocol"]),
                 game,
                 own := _checked_scores(of["student" if "student" in of else "teacher"]),
-                _checked_scores(of["teacher"]) if "student" in of else None,
+                _checked_scores(of["teacher"]) if {"student", "teacher"} <= of.keys() else None,
                 of.get("random"),
                 int(scores.get("parameters", own["parameters"])),
-                int(of["teacher"]["parameters"]) if "student" in of else None,
+                int(of["teacher"]["parameters"]) if {"student", "teacher"} <= of.keys() else None,
             )
             for game, of in games.items()
         ]
     except Exception as error:  # whatever files of others make their readers raise
         raise DistillError(f"{run} holds what no run writes ({_reason_of(error)})") from error
+
+
+def _taught_by(of: Mapping[str, Any]) -> str | None:
+    """Return what tells a student's teacher apart: its digest, or the hours of a dataset."""
+    return of["teacher"].get("digest") if "teacher" in of else of["recorded"]
 
 
 def _checked_scores(own: dict[str, Any]) -> dict[str, Any]:

@@ -258,13 +258,14 @@ def log_end(
 
 
 def _actors(game: str, model: PolicyModule, data: ReplayDataModule) -> list[Actor]:
-    """Put a student beside its teacher; a learning teacher plays alone."""
+    """Put a student beside its teacher; a learning teacher plays alone, as does a dataset's student."""
     own = frozen_policy(model.network.for_game(game))
     if game not in data.teachers:
         return [Actor("teacher", own, temperature_of(model.kind))]
-    teacher = data.teachers[game]
-    left = Actor("teacher", frozen_policy(teacher.network), temperature_of(teacher.kind))
-    return [left, Actor("student", own, temperature_of(model.kind))]
+    teacher, student = data.teachers[game], Actor("student", own, temperature_of(model.kind))
+    if teacher.network is None:
+        return [student]
+    return [Actor("teacher", frozen_policy(teacher.network), temperature_of(teacher.kind)), student]
 
 
 def _name_of(run: Path) -> str:

@@ -289,7 +289,8 @@ class HourBar(ProgressBar):
         several = len(data.games) > 1
         for game in data.games:
             estimate.scorings_left[f" {game}" if several else ""] = own
-            unscored = game in data.teachers and data.teachers[game].summary is None
+            teacher = data.teachers.get(game)
+            unscored = teacher is not None and teacher.network is not None and teacher.summary is None
             estimate.scorings_left[f"{TEACHER} {game}" if several else TEACHER] = int(unscored)
         estimate.scoring_steps = self._steps_of_scoring(trainer)
 

@@ -14,6 +14,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from distill.data import ReplayDataModule
 from distill.engine import device_of
 from distill.evaluation import random_score
+from distill.hours.dataset_play import RecordedTeacher
 from distill.module import PolicyModule
 from distill.networks import DQN, count_parameters, evaluating
 from distill.runs.scores import compare, means_of, print_games, print_table, write_scores
@@ -55,7 +56,8 @@ def network_facts(network: DQN | CallableNetwork, file: Path | None) -> dict[str
 def scores_of(model: PolicyModule, data: ReplayDataModule) -> dict[str, dict[str, Any]]:
     """Collect each game's scores: the student's of the last evaluation, beside its teacher's.
 
-    A teacher is scored when it is first asked for; without one there is the model's own score alone.
+    A teacher is scored when it is first asked for; without one there is the model's own score alone, and beside a
+    dataset the names of the first hour in it and the last.
     """
     found: dict[str, dict[str, Any]] = {}
     for game in model.games:
@@ -65,6 +67,9 @@ def scores_of(model: PolicyModule, data: ReplayDataModule) -> dict[str, dict[str
             continue
         rules = data.eval_config(game)
         teacher = data.teachers[game]
+        if isinstance(teacher, RecordedTeacher):
+            found[game] = {"student": own._asdict(), "recorded": teacher.described}
+            continue
         if teacher.summary is None:
             teacher.summary = summarise(rules.score(teacher.network, model.telling(TEACHER)))
         found[game] = {
@@ -186,6 +191,8 @@ def save_results(model: PolicyModule, data: ReplayDataModule, folder: Path | str
         of["student" if taught else "teacher"] |= network_facts(networks[game], file)
         if taught:
             teacher = data.teachers[game]
+            if teacher.network is None:
+                continue
             of["teacher"] |= network_facts(teacher.network, teacher.file)
             of["teacher"]["digest"] = digest_of(teacher.network)
     if len(scores) == 1:

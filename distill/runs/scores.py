@@ -128,7 +128,8 @@ def print_games(title: str, scores: dict[str, dict[str, Any]]) -> None:
         own = of["student" if taught else "teacher"]
         row = [_score(own["mean"]), "-" if own["episodes"] == 1 else " to ".join(map(_score, own["interval95"]))]
         if taught:
-            row = [_score(of["teacher"]["mean"]), *row, _percent(of["ratio"]), _percent(of["random_adjusted_ratio"])]
+            teacher = _score(of["teacher"]["mean"]) if "teacher" in of else "-"
+            row = [teacher, *row, _percent(of.get("ratio")), _percent(of.get("random_adjusted_ratio"))]
         table.add_row(game, *row)
     if taught:
         table.add_section()

@@ -23,7 +23,7 @@ from distill.evaluation import EvalConfig, games_for, steps_of
 from distill.files.packing import HEADER
 from distill.files.store import write_atomically
 from distill.networks import DQN, count_parameters
-from distill.protocol import STACKED_FRAMES
+from distill.protocol import PREPROCESSING
 from distill.rollout import Policy
 from distill.weights.callables import CallableNetwork
 from distill.weights.digests import digest
@@ -113,19 +113,15 @@ class NetworkRow:
 def described(network: DQN | CallableNetwork, header: dict[str, Any]) -> dict[str, Any]:
     """Describe a network, whatever file it came from."""
     game, env = header["game"], EnvRules.of(header)
-    preprocessing = {
-        "frames_per_step": env.frame_skip,
-        "stacked_frames": STACKED_FRAMES,
-        "frame": "grey; maximum of the last two of a step's frames; resized by area to 84 x 84",
-        "sticky_actions": env.sticky,
-    }
     said = ["kind", "protocol", "trained", "imported", "score", "rules"]
     kept = {name: header[name] for name in said if name in header}
     return {
         "game": game,
         "actions": env.action_names(game),
         "input": INPUT,
-        **preprocessing,
+        **PREPROCESSING,
+        "frames_per_step": env.frame_skip,
+        "sticky_actions": env.sticky,
         **kept,
         "digest": digest(network),
     }

@@ -29,7 +29,7 @@ MULTITASK = ROOT / "conf" / "multitask3.yaml"
 FITS = [
     command
     for command in COMMANDS
-    if command.startswith("fit --config") and not re.search("my_file|print_config|breakout|seaquest", command)
+    if command.startswith("fit --config") and not re.search("my_file|print_config|breakout|seaquest|datasets", command)
 ]
 """One after the other shrunken; the others in the tests that say so."""
 BY_OTHERS = (
@@ -81,6 +81,7 @@ def test_scores_and_starts_as_in_the_pages(workdir, capsys):
         "draw-starts": ["--episodes", "1", "--epsilon", "1", "--count", "3"],
         "evaluate": ["--episodes", "2", "--max_frames", "1000"],
         "export": [],
+        "export-hours": [],
         "import-starts": ["--count", "10"],
     }
     log = LogWriter(workdir / "breakout.txt", "breakout", player="Ada", licence="CC0-1.0")
@@ -94,6 +95,8 @@ def test_scores_and_starts_as_in_the_pages(workdir, capsys):
     assert {command.split()[0] for command in found} == set(short)
     for command in found:
         main([*shlex.split(command), *short[command.split()[0]]])
+    (fit,) = (one for one in COMMANDS if "--data.teacher datasets" in one)
+    main([*shlex.split(fit), "--config", "conf/debug.yaml"])
     assert {"scores.json", "pong.starts", "pong.mp4", "pong.gif", "breakout.starts"} <= {
         path.name for path in workdir.iterdir()
     }
