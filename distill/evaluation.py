@@ -61,8 +61,8 @@ class EvalConfig(NamedTuple):
 
     @property
     def are_published(self) -> bool:
-        """Whether published scores are compared with these, by custom: up to 30 minutes, without sticky actions."""
-        return self.max_frames == protocol.MAX_FRAMES and not self.env.sticky
+        """Whether published scores are compared with these, by custom: up to 30 minutes, the paper's steps."""
+        return self.max_frames == protocol.MAX_FRAMES and not {"sticky", "frame_skip"} & self.env.changed.keys()
 
     @property
     def described(self) -> str:
