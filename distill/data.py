@@ -5,7 +5,7 @@ One class: half of the file says what its options are and which values they take
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ from distill.randomness import generator
 from distill.replay import Block, Minibatch, Transitions
 from distill.rollout import PlayConfig
 from distill.schedule import Schedule
-from distill.weights.callables import Teacher
+from distill.weights.callables import Combination, Teacher
 
 FORESEEN = 1_000
 """Refills ahead for which the store is asked; those after them count as not found."""
@@ -67,7 +67,11 @@ class ReplayDataModule(L.LightningDataModule):
             function that maps uint8 observations `[N, 4, 84, 84]` to a number for each legal action, see
             `distill.weights.callables`: its value or, where the attribute `kind` is `policy`, its logit. Or a dataset
             that `export-hours` wrote, its folder or `minari:ID`: then nobody plays, its hours are taken in their order,
-            and there is no teacher to be scored. None lets the trained module play.
+            and there is no teacher to be scored. A list of several, of names or files, teaches as one. None lets the
+            trained module play.
+        teacher_weights: Of several teachers, one for each, 0 or more; None weighs all alike.
+        combine: How several teachers teach: `mixture`, the weighted mean of their policies, values being divided by
+            0.01; or `vote`, by the weights of those whose greedy action it is. See `distill.weights.ensembles`.
         seed: The run's seed, 0 or more.
         hour_steps: Steps an hour over all environments; a multiple of `num_envs` times `refills_per_hour`.
         updates_per_hour: Updates an hour; a multiple of `block_updates`.
@@ -109,6 +113,8 @@ class ReplayDataModule(L.LightningDataModule):
         self,
         game: str | dict[str, Any],  # `TeacherSource`, among which a config's writer would take null for a function
         teacher: TeacherSource = None,
+        teacher_weights: list[float] | None = None,
+        combine: Combination = "mixture",
         seed: int = 0,
         hour_steps: int = protocol.STEPS_PER_HOUR,
         updates_per_hour: int = protocol.UPDATES_PER_HOUR,
@@ -155,7 +161,7 @@ class ReplayDataModule(L.LightningDataModule):
         self.store_limit_gb = store_limit_gb
         self.overlap = overlap
         self._check_options(taught=any(source is not None for source in sources.values()))
-        self.teachers = teachers_of(sources)
+        self.teachers = teachers_of(sources, teacher_weights, combine)
         """By game; empty where the trained module plays itself."""
         self._check_datasets()
         self.experiences: dict[str, Experience] = {}
@@ -487,15 +493,21 @@ class ReplayDataModule(L.LightningDataModule):
             listener(done, steps)
 
 
-def teachers_of(sources: dict[str, TeacherSource]) -> dict[str, Teacher | RecordedTeacher]:
-    """Load each game's teacher, where it has one; see `distill.weights.load.load_playing` and `RecordedTeacher`."""
+def teachers_of(
+    sources: dict[str, TeacherSource], weights: Sequence[float] | None, combine: Combination
+) -> dict[str, Teacher | RecordedTeacher]:
+    """Load each game's teacher, where it has one; see `load_playing`, `load_ensemble` and `RecordedTeacher`."""
+    from distill.weights.ensembles import load_ensemble
     from distill.weights.load import load_playing  # which reads other libraries' files, too
 
-    named = {game: source for game, source in sources.items() if source is not None}
-    return {
-        game: RecordedTeacher(str(source), game) if is_dataset(source) else load_playing(source, game)
-        for game, source in named.items()
-    }
+    def load(source: Any, game: str) -> Teacher | RecordedTeacher:
+        if isinstance(source, list):
+            return load_ensemble(source, weights, combine, game)
+        return RecordedTeacher(source, game) if is_dataset(source) else load_playing(source, game)
+
+    if weights is not None and not any(isinstance(source, list) for source in sources.values()):
+        raise DistillError(f"teacher_weights are {list(weights)}, but teacher is no list; give several, or null")
+    return {game: load(source, game) for game, source in sources.items() if source is not None}
 
 
 class _Hour(IterableDataset[Learned]):

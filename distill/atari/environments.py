@@ -165,7 +165,10 @@ class Atari:
 
     def close(self) -> None:
         """Let the next that is made like this one have its environments; nothing else may be asked of this one."""
+        if not hasattr(self, "_envs"):
+            return
         if self._at_rest:
             IDLE.put(self._made_as, self._envs)
         else:
             self._envs.close()
+        del self._envs  # whose bindings complain of whoever still has them when the interpreter ends

@@ -21,8 +21,8 @@ from distill.weights.callables import Scores
 SHARE = 0.6
 """Of a GPU's free memory, which frames may take."""
 Interleaving = Literal["minibatch", "episode"]
-TeacherSource = str | Scores | None
-"""A teacher: a shipped one's name, a file or a folder; a module or function; None where there is none."""
+TeacherSource = str | list[str | Scores] | Scores | None
+"""A teacher: a shipped one's name, a file or a folder; a module or function; several; None where there is none."""
 
 
 class Experience:
@@ -99,7 +99,7 @@ def sources_of(game: str | Mapping[str, Any], teacher: TeacherSource) -> dict[st
     if not sources:
         raise DistillError("game is empty; give one, or several with a teacher each: {pong: pong, ...}")
     for name, source in sources.items():
-        if not (source is None or isinstance(source, str) or callable(source)):
+        if not (source is None or isinstance(source, str | list) or callable(source)):
             raise DistillError(f"the teacher of {name} is {source!r}; it must be a name or a file, or null")
     if teacher is not None:
         raise DistillError(f"teacher is {teacher!r}; of several games each has its own: {{pong: pong, ...}}")

@@ -20,7 +20,7 @@ from distill.weights.best import BEST_INDEX, FOLDER
 
 STUDENT = "distill.student.StudentModule"
 TEACHER_CLASS = "distill.teacher.TeacherModule"
-NO_MATTER = ("seed", "store", "store_limit_gb", "num_threads", "overlap", "teacher")
+NO_MATTER = ("seed", "store", "store_limit_gb", "num_threads", "overlap", "teacher", "teacher_weights", "combine")
 """Options of the data module that change no score, or stand elsewhere."""
 OF_TRAINER = ("precision", "devices", "num_nodes", "strategy")
 """Options of the Trainer that may change a score."""

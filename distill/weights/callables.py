@@ -4,7 +4,7 @@ import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, UInt8
@@ -17,6 +17,9 @@ from distill.summary import Summary
 
 Scores = Callable[[UInt8[Tensor, "B 4 84 84"]], Any]
 """Observations, grey, oldest frame first, 0 to 255, to a number for each of them and each legal action."""
+
+Combination = Literal["mixture", "vote"]
+"""How several teachers of one game are combined; see `distill.weights.ensembles`."""
 
 
 class CallableNetwork(nn.Module):
