@@ -93,6 +93,8 @@ class ReplayDataModule(L.LightningDataModule):
         beta: Share of the episodes in which the teacher acts, 0 to 1 (the paper's is 1); or `[hour, share]` points. In
             the others the student does (Ross et al. 2011), as it is when the hour begins, and the labels are still the
             teacher's. Below 1, hours are not played ahead and hardly ever shared.
+        lmbda: The student's share instead, `1 - beta`, by the name that others give it (Agarwal et al. 2024); or
+            `[hour, share]` points. `beta` is then left at 1. None means that `beta` says it.
         max_frames: Longest episode in frames, in play and in evaluation.
         eval_episodes: Episodes that `validate` scores, 1 or more.
         eval_epsilon: Probability of a random action in them, 0 to 1.
@@ -127,6 +129,7 @@ class ReplayDataModule(L.LightningDataModule):
         num_threads: int = 0,
         epsilon: float | list[tuple[float, float]] = protocol.EPSILON,
         beta: float | list[tuple[float, float]] = 1.0,
+        lmbda: float | list[tuple[float, float]] | None = None,
         max_frames: int = protocol.MAX_FRAMES,
         eval_episodes: int = protocol.EVAL_EPISODES,
         eval_epsilon: float = protocol.EPSILON,
@@ -150,6 +153,7 @@ class ReplayDataModule(L.LightningDataModule):
         self.num_envs = num_envs
         self.num_threads = num_threads
         self.epsilon, self.beta = Schedule.of(epsilon), Schedule.of(beta)
+        self.lmbda = None if lmbda is None else Schedule.of(lmbda)
         self.max_frames = max_frames
         self.eval_episodes = eval_episodes
         self.eval_epsilon = eval_epsilon
@@ -180,9 +184,11 @@ class ReplayDataModule(L.LightningDataModule):
         )
         checks.between(1, protocol.MOST_FRAMES, max_frames=self.max_frames)
         checks.at_least(0, seed=self.seed, warmup_steps=self.warmup_steps, num_threads=self.num_threads)
-        for name, schedule in (("epsilon", self.epsilon), ("beta", self.beta)):
-            for value in schedule.values:
+        for name, schedule in (("epsilon", self.epsilon), ("beta", self.beta), ("lmbda", self.lmbda)):
+            for value in schedule.values if schedule else ():
                 checks.between(0, 1, **{name: value})
+        if self.lmbda:
+            self._take_lmbda(self.lmbda)
         checks.between(0, 1, eval_epsilon=self.eval_epsilon)
         checks.above_zero(" (the paper's is 10)", memory_hours=self.memory_hours)
         if self.store_limit_gb is not None:
@@ -192,10 +198,8 @@ class ReplayDataModule(L.LightningDataModule):
                 f"refills_per_hour is {self.refills_per_hour} and warmup_steps is {self.warmup_steps}; with a teacher, "
                 "whose play does not depend on what is learned, they must be 1 and 0"
             )
-        if not taught and min(self.beta.values) < 1:
-            raise DistillError(
-                "beta is below 1, but without a teacher there is nobody to take turns with; it must be 1"
-            )
+        if not taught:
+            self._check_nobody_acts("without a teacher there is nobody to take turns with")
         unit = self.num_envs * self.refills_per_hour
         checks.multiple("hour_steps", self.hour_steps, "num_envs x refills_per_hour", unit)
         checks.multiple("updates_per_hour", self.updates_per_hour, "block_updates", self.block_updates)
@@ -210,6 +214,20 @@ class ReplayDataModule(L.LightningDataModule):
                 f"{ahead}, by warmup_steps, hour_steps or memory_hours"
             )
 
+    def _take_lmbda(self, lmbda: Schedule) -> None:
+        """Have the student's share say the teacher's."""
+        if min(self.beta.values) < 1:
+            raise DistillError(
+                "beta and lmbda are both given, and say the same, as lmbda is 1 - beta; beta must be 1, or lmbda null"
+            )
+        self.beta = Schedule(lmbda.hours, tuple(round(1 - share, 12) for share in lmbda.values))
+
+    def _check_nobody_acts(self, why: str) -> None:
+        """Refuse a share of the student's."""
+        if min(self.beta.values) < 1:
+            said, must = ("lmbda is above 0", 0) if self.lmbda else ("beta is below 1", 1)
+            raise DistillError(f"{said}, but {why}; it must be {must}")
+
     @property
     def _recorded(self) -> dict[str, RecordedTeacher]:
         return {game: one for game, one in self.teachers.items() if isinstance(one, RecordedTeacher)}
@@ -221,10 +239,7 @@ class ReplayDataModule(L.LightningDataModule):
                     f"num_envs is {self.num_envs}; the dataset {recorded.name} was played in {recorded.num_envs} "
                     f"environments, so it must be {recorded.num_envs}"
                 )
-            if min(self.beta.values) < 1:
-                raise DistillError(
-                    f"beta is below 1, but nobody plays where the dataset {recorded.name} is learned from; it must be 1"
-                )
+            self._check_nobody_acts(f"nobody plays where the dataset {recorded.name} is learned from")
 
     def check_hours(self, hours: int | None) -> None:
         """Refuse a run of more hours than its datasets hold.

@@ -9,13 +9,22 @@ from torch import Tensor
 
 from distill import checks, protocol
 from distill.errors import DistillError
-from distill.losses import gap_loss, kind_taught_by, kl_loss, mse_loss, nll_loss
+from distill.losses import (
+    DIVERGENCES,
+    gap_loss,
+    jsd_loss,
+    kind_taught_by,
+    kl_loss,
+    mse_loss,
+    nll_loss,
+    reverse_kl_loss,
+)
 from distill.module import PolicyModule
 from distill.networks import evaluating
 from distill.optimizers import RMSprop
 from distill.replay import Block, Minibatch
 
-LOSSES = ("nll", "mse", "kl", "gap")
+LOSSES = ("nll", "mse", *DIVERGENCES, "gap")
 AGREEMENT_BLOCKS = 50
 """Blocks over which the agreement with the teacher is averaged."""
 
@@ -33,9 +42,12 @@ class StudentModule(PolicyModule):
         game: ALE name, or several; the network has one output per legal action.
         network: `dqn`, one of the paper's smaller students `net1`, `net2`, `net3`, or the still smaller `net4`, `net5`;
             for several games `multi3`, whose trunk is that of `dqn`, or `multi10`.
-        loss_name: `kl` (the paper's choice), `nll`, `mse`, or `gap` (NLL weighted by the teacher's action gap).
-        temperature: Divides the teacher's values in `kl`, and their gap in `gap`; above 0, the paper's is 0.01. Of a
-            teacher that is a policy (PPO, A2C) it must be 1.
+        loss_name: `kl` (the paper's choice), `reverse_kl`, `jsd`, `nll`, `mse`, or `gap` (NLL weighted by the teacher's
+            action gap); see `distill.losses`.
+        temperature: Divides the teacher's values in `kl`, `reverse_kl` and `jsd`, and their gap in `gap`; above 0, the
+            paper's is 0.01. Of a teacher that is a policy (PPO, A2C) it must be 1.
+        jsd_beta: Of `jsd` alone, 0 to 1: the teacher's share of the mixture with which both policies are compared. 0 is
+            `kl`, 1 is `reverse_kl`. None means 0.5.
         learning_rate: Of RMSProp; above 0, or `(hour, value)` points, linear between. The paper says 1e-4 to 1e-3.
         decay: Of RMSProp's mean square; 0 to 0.9999.
         rms_epsilon: Added to RMSProp's root; above 0.
@@ -52,6 +64,7 @@ class StudentModule(PolicyModule):
         network: str = "net3",
         loss_name: str = "kl",
         temperature: float = protocol.TEMPERATURE,
+        jsd_beta: float | None = None,
         learning_rate: float | list[tuple[float, float]] = 5e-4,
         decay: float = 0.95,
         rms_epsilon: float = 1e-3,
@@ -62,6 +75,10 @@ class StudentModule(PolicyModule):
         self.save_hyperparameters(logger=False)
         checks.one_of(LOSSES, loss_name=loss_name)
         checks.above_zero(" (the paper's is 0.01)", temperature=temperature)
+        if jsd_beta is not None and loss_name != "jsd":
+            raise DistillError(f"jsd_beta is {jsd_beta}, but loss_name is {loss_name}; it is for jsd, else null")
+        self.jsd_beta = 0.5 if jsd_beta is None else jsd_beta
+        checks.between(0, 1, jsd_beta=self.jsd_beta)
         checks.above_zero(rms_epsilon=rms_epsilon)
         checks.between(0, 0.9999, decay=decay)
         self.loss_name = loss_name
@@ -81,6 +98,10 @@ class StudentModule(PolicyModule):
             return mse_loss(outputs, batch.labels)
         if self.loss_name == "gap":
             return gap_loss(outputs, batch.labels, temperature=self.temperature)
+        if self.loss_name == "reverse_kl":
+            return reverse_kl_loss(outputs, batch.labels, temperature=self.temperature)
+        if self.loss_name == "jsd":
+            return jsd_loss(outputs, batch.labels, beta=self.jsd_beta, temperature=self.temperature)
         return kl_loss(outputs, batch.labels, temperature=self.temperature)
 
     def check_teachers(self, kinds: dict[str, str]) -> None:
@@ -90,10 +111,12 @@ class StudentModule(PolicyModule):
         if type(self).loss is not StudentModule.loss:
             return  # whoever wrote another knows what it takes
         policies = [game for game, kind in kinds.items() if kind == "policy"]
-        if policies and self.loss_name != "nll" and (self.loss_name, self.temperature) != ("kl", 1):
+        fits = self.loss_name == "nll" or (self.loss_name in DIVERGENCES and self.temperature == 1)
+        if policies and not fits:
             raise DistillError(
                 f"the teacher of {', '.join(policies)} is a policy, whose outputs are logits, not values; loss_name "
-                f"must be kl with temperature 1.0, or nll; they are {self.loss_name} and {self.temperature:g}"
+                f"must be kl, reverse_kl or jsd with temperature 1.0, or nll; they are {self.loss_name} and "
+                f"{self.temperature:g}"
             )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

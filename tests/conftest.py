@@ -60,9 +60,9 @@ def _write_run(
 ) -> Path:
     games = list(scores)
     init = {"network": network} | ({"loss_name": loss, "temperature": 0.01} if loss else {})
-    init |= {name: value for name, value in options.items() if name in init}
+    init |= {name: value for name, value in options.items() if name in (*init, "jsd_beta")}
     hour = {"hour_steps": 54_000, "updates_per_hour": 10_000, "beta": 1.0}
-    hour |= {name: value for name, value in options.items() if name in hour}
+    hour |= {name: value for name, value in options.items() if name in (*hour, "lmbda")}
     of = {"game": games[0], "teacher": games[0]} if len(games) == 1 else {"game": {game: game for game in games}}
     name = "student.StudentModule" if loss else "teacher.TeacherModule"
     config = {

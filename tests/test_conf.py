@@ -103,8 +103,8 @@ def test_a_sweep_is_expanded_as_wandb_does(path, workdir, capsys):
         assert stop.value.code in (0, None)
         config = yaml.safe_load(capsys.readouterr().out)
         for name, value in zip(names, values, strict=True):
-            section, key = name.split(".")
-            assert config[section]["init_args"][key] == value
+            section, _, key = name.rpartition(".")
+            assert (config[section]["init_args"] if section else config)[key] == value
         assert config["data"]["init_args"]["store"]
         assert [of["class_path"] for of in config["trainer"]["logger"]] == ["distill.runs.loggers.Wandb"]
     check_options(command[5:])

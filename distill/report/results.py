@@ -12,6 +12,7 @@ from safetensors import safe_open
 
 from distill.errors import DistillError
 from distill.files.packing import HEADER
+from distill.losses import WITH_TEMPERATURE
 from distill.protocol import STEPS_PER_HOUR
 from distill.runs.scores import games_of
 from distill.summary import random_adjusted_ratio
@@ -45,14 +46,18 @@ class Experiment(NamedTuple):
     updates: int
     acts: bool
     """Whether the student acts in some episodes."""
+    jsd_beta: float | None
+    """None of other losses than `jsd`."""
     rest: str
     """All other options that matter, as JSON."""
 
     @property
     def described(self) -> str:
         """Return the name in a table."""
-        loss = self.loss and (f"{self.loss}, temperature {self.temperature:g}" if self.loss == "kl" else self.loss)
-        return ", ".join(filter(None, (self.network, loss, "student acts" if self.acts else "")))
+        beta = "" if self.jsd_beta is None else f"beta {self.jsd_beta:g}"
+        temperature = f"temperature {self.temperature:g}" if self.loss in WITH_TEMPERATURE else ""
+        acts = "student acts" if self.acts else ""
+        return ", ".join(filter(None, (self.network, self.loss, beta, temperature, acts)))
 
 
 class Result(NamedTuple):
@@ -219,16 +224,17 @@ def _experiment(config: Any, epochs: int, teachers: dict[str, str | None]) -> Ex
         tuple(sources),
         epochs * data["hour_steps"] / STEPS_PER_HOUR,
         epochs * data["updates_per_hour"],
-        data.get("beta", 1.0) != 1.0,
+        data.get("beta", 1.0) != 1.0 or data.get("lmbda", 0.0) != 0.0,
+        float(model.get("jsd_beta", 0.5)) if loss == "jsd" else None,
         json.dumps({"model": model, "data": kept, "trainer": trainer, "digests": teachers}, sort_keys=True),
     )
 
 
 def _options_of(part: Any) -> dict[str, Any]:
-    """Return the options of a config's module as plain values."""
+    """Return the options of a config's module as plain values; null is as if an option had not been given."""
     options = OmegaConf.to_container(part.init_args, resolve=False)
     assert isinstance(options, dict)
-    return {str(name): value for name, value in options.items()}
+    return {str(name): value for name, value in options.items() if value is not None}
 
 
 def pool(results: Sequence[Result]) -> Pooled:

@@ -102,6 +102,8 @@ def learned_by(model: PolicyModule) -> dict[str, Any]:
     """Describe what a module has learned by, and with which versions."""
     kind = type(model)
     said = {name: getattr(model, name) for name in ("loss_name", "temperature", "double_q") if hasattr(model, name)}
+    if said.get("loss_name") == "jsd":
+        said["jsd_beta"] = model.jsd_beta
     if kind.__module__.partition(".")[0] != "distill":
         said["module"] = f"{kind.__module__}.{kind.__qualname__}"
     optimizers = model.trainer.optimizers

@@ -275,6 +275,7 @@ def test_what_needs_no_trainer_does_not_wait_for_lightning():
             "config compres is no file, nor one of those that come along; did you mean compress?",
         ),
         (["sweep", "sweep/none"], "config sweep/none is no file"),
+        (["sweep", "none"], "config none is no file"),
         (["fit", "--config=nosuch.yaml"], "config nosuch.yaml is no file, nor one of those that come along: "),
         (["fit", "--confg", "x"], "there is no option --confg; did you mean --config?"),
         (["fit", "--trianer.max_epochs=2"], "there is no option --trianer.max_epochs; did you mean --trainer"),

@@ -12,7 +12,7 @@ from distill.losses import kl_loss
 from distill.replay import Minibatch
 from distill.runs.checkpoints import Checkpoints
 from distill.runs.signals import Signals
-from distill.student import StudentModule
+from distill.student import LOSSES, StudentModule
 from distill.teacher import TeacherModule
 
 pytestmark = pytest.mark.gpu
@@ -68,6 +68,25 @@ def test_replayed_updates_are_those_that_were_recorded(tmp_path, make_teacher, p
     asked = learn(student(cuda_graphs=False), play(teacher, tmp_path), precision=precision)
     assert asked._graphs is None
     assert difference(replayed, asked) < (1e-3 if precision == "32-true" else 0.05)
+
+
+@pytest.mark.parametrize("loss_name", LOSSES)
+def test_each_loss_can_be_recorded(loss_name):
+    """Ten updates, of which the last seven are replayed, lose what ten do whose kernels are asked for one by one."""
+    generator = torch.Generator().manual_seed(0)
+    observations = torch.randint(0, 256, (32, 4, 84, 84), dtype=torch.uint8, generator=generator).cuda()
+    batch = Minibatch(observations, torch.randn(32, 6, generator=generator).cuda())
+    replayed, asked = (student(loss_name=loss_name, temperature=1.0).cuda() for _ in range(2))
+    optimizer, plain = replayed.configure_optimizers(), asked.configure_optimizers()
+    updates = GraphedUpdates(optimizer, replayed.loss)
+    updates.set_learning_rates()
+    for _ in range(10):
+        expected = asked.loss(batch).mean()
+        plain.zero_grad()
+        expected.backward()
+        plain.step()
+        assert_close(optimizer.step(updates.closure(batch)), expected.detach(), rtol=1e-3, atol=1e-5)
+    assert updates._recorded
 
 
 def test_replayed_updates_follow_the_learning_rate(tmp_path, make_teacher):

@@ -277,6 +277,10 @@ def test_what_a_run_goes_on_from_is_not_evicted(make_teacher, small, tmp_path, m
         ({"eval_epsilon": -0.1}, "between 0 and 1"),
         ({"beta": 2}, "beta is 2.0; it must be between 0 and 1"),
         ({"beta": 0.5}, "beta is below 1, but without a teacher"),
+        ({"lmbda": -0.5}, "lmbda is -0.5; it must be between 0 and 1"),
+        ({"lmbda": [(0, 0.0), (4, 1.5)]}, "lmbda is 1.5; it must be between 0 and 1"),
+        ({"lmbda": 0.5}, "lmbda is above 0, but without a teacher .* it must be 0"),
+        ({"teacher": "pong", "beta": 0.5, "lmbda": 0.5}, "beta and lmbda are both given"),
         ({"eval_episodes": 0}, "1 or more"),
         ({"num_envs": 0}, "1 or more"),
         ({"seed": -1}, "0 or more"),
@@ -322,6 +326,17 @@ def test_the_evaluations_rules_are_the_options():
     """Episodes, seed, epsilon and longest episode of an evaluation are the ones given."""
     data = ReplayDataModule("pong", seed=5, eval_epsilon=0.25, eval_episodes=3, max_frames=400)
     assert data.eval_config("pong") == EvalConfig("pong", (0, 1, 2), 5, 0.25, 400)
+
+
+@pytest.mark.parametrize(
+    ("lmbda", "beta"), [(0.7, 0.3), (0, 1.0), (1, 0.0), ([(0, 0.0), (2, 0.9)], [(0, 1.0), (2, 0.1)])]
+)
+def test_lmbda_is_the_students_share(make_teacher, lmbda, beta):
+    """A run that is given `lmbda` is the one that is given `1 - beta`, to the last bit."""
+    of_student, of_teacher = (
+        ReplayDataModule("pong", make_teacher("pong"), **option) for option in ({"lmbda": lmbda}, {"beta": beta})
+    )
+    assert of_student.beta == of_teacher.beta
 
 
 def test_the_defaults_are_the_papers():

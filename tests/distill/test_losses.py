@@ -4,9 +4,27 @@ import pytest
 import torch
 from torch import Tensor
 
-from distill.losses import gap_loss, kl_loss, mse_loss, n_step_returns, nll_loss, td_loss
+from distill.losses import (
+    gap_loss,
+    jsd_loss,
+    kl_loss,
+    mse_loss,
+    n_step_returns,
+    nll_loss,
+    reverse_kl_loss,
+    td_loss,
+)
 
 LN2, LN3 = 0.6931472, 1.0986123
+LOSSES = {
+    "nll": nll_loss,
+    "mse": mse_loss,
+    "kl": lambda student, teacher: kl_loss(student, teacher, temperature=0.1),
+    "reverse_kl": lambda student, teacher: reverse_kl_loss(student, teacher, temperature=0.1),
+    "jsd": lambda student, teacher: jsd_loss(student, teacher, beta=0.3, temperature=0.1),
+    "gap": lambda student, teacher: gap_loss(student, teacher, temperature=0.1),
+    "td": lambda student, teacher: td_loss(student, torch.tensor([0, 1, 2, 0, 1]), teacher[:, 0]),
+}
 
 
 def gradient(loss: Tensor, inputs: Tensor) -> Tensor:
@@ -100,6 +118,73 @@ def test_kl_stays_finite():
     torch.testing.assert_close(gradient(loss, student), torch.tensor([[-1.0, 0.0, 1.0], [0.0, 0.0, 0.0]]))
 
 
+def test_reverse_kl():
+    """The loss is the divergence of the teacher's sharpened policy from the student's; the student stays as it is."""
+    # Teacher: softmax((0, ln 2) / 0.5) = (0.2, 0.8). Student: (0.5, 0.5).
+    # 0.5 ln(0.5 / 0.2) + 0.5 ln(0.5 / 0.8) = 0.5 (0.9162907) + 0.5 (-0.4700036) = 0.2231436
+    student = torch.zeros(1, 2, requires_grad=True)
+    loss = reverse_kl_loss(student, torch.tensor([[0, LN2]]), temperature=0.5)
+    torch.testing.assert_close(loss, torch.tensor([0.2231436]))
+    # 0.5 (0.9162907 - 0.2231436) = 0.5 ln 2
+    torch.testing.assert_close(gradient(loss, student), torch.tensor([[LN2 / 2, -LN2 / 2]]))
+
+
+def test_jsd():
+    """The loss weighs both policies' divergences from their mixture, in which the teacher has the share beta."""
+    # Teacher (0.2, 0.8) as above, student (0.5, 0.5), beta 1/4: mixture (0.425, 0.575).
+    # D(p || m) = 0.2 ln(0.2 / 0.425) + 0.8 ln(0.8 / 0.575) = 0.2 (-0.7537718) + 0.8 (0.3302417) = 0.1134390
+    # D(s || m) = 0.5 ln(0.5 / 0.425) + 0.5 ln(0.5 / 0.575) = 0.5 (0.1625189) + 0.5 (-0.1397619) = 0.0113785
+    # 0.25 (0.1134390) + 0.75 (0.0113785) = 0.0368936. (Were the shares exchanged, 0.0396.)
+    student = torch.zeros(1, 2, requires_grad=True)
+    loss = jsd_loss(student, torch.tensor([[0, LN2]]), beta=0.25, temperature=0.5)
+    torch.testing.assert_close(loss, torch.tensor([0.0368936]), atol=1e-6, rtol=0)
+    # 0.75 x 0.5 (0.1625189 - 0.0113785) = 0.0566777
+    torch.testing.assert_close(gradient(loss, student), torch.tensor([[0.0566777, -0.0566777]]), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("temperature", [0.3, 1.0, 5.0])
+def test_the_divergences_are_of_the_policies_as_probabilities(temperature):
+    """Each is the sum that its formula says, of softmax(q_S) and softmax(q_T / temperature)."""
+    student, teacher = (numbers.detach().double() for numbers in values(8, 6))
+    s, p = student.softmax(dim=1), (teacher / temperature).softmax(dim=1)
+    m = 0.7 * p + 0.3 * s
+
+    def divergence(one: Tensor, other: Tensor) -> Tensor:
+        return (one * (one / other).log()).sum(dim=1)
+
+    torch.testing.assert_close(kl_loss(student, teacher, temperature=temperature), divergence(p, s))
+    torch.testing.assert_close(reverse_kl_loss(student, teacher, temperature=temperature), divergence(s, p))
+    expected = 0.7 * divergence(p, m) + 0.3 * divergence(s, m)
+    torch.testing.assert_close(jsd_loss(student, teacher, beta=0.7, temperature=temperature), expected)
+
+
+def test_jsd_tends_to_the_two_divergences():
+    """Divided by beta it tends to the forward KL at 0, divided by the rest to the reverse at 1; there it is these."""
+    student, teacher = (numbers.detach().double() for numbers in values(8, 6))
+    forward = kl_loss(student, teacher, temperature=1.0)
+    reverse = reverse_kl_loss(student, teacher, temperature=1.0)
+    assert not torch.allclose(forward, reverse, rtol=0.1)
+    near = {"rtol": 1e-3, "atol": 1e-6}
+    low, high = (jsd_loss(student, teacher, beta=beta, temperature=1.0) for beta in (1e-5, 1 - 1e-5))
+    torch.testing.assert_close(low / 1e-5, forward, **near)
+    torch.testing.assert_close(high / 1e-5, reverse, **near)
+    assert torch.equal(jsd_loss(student, teacher, beta=0, temperature=1.0), forward)
+    assert torch.equal(jsd_loss(student, teacher, beta=1, temperature=1.0), reverse)
+
+
+def test_jsd_is_bounded_and_reverse_kl_stays_finite():
+    """Values 100 apart at temperature 0.001 give finite losses and gradients: ln 2, and what the worst action costs."""
+    teacher = torch.tensor([[100.0, 0.0, -100.0], [0.0, 100.0, 0.0]])
+    student = torch.tensor([[-100.0, 0.0, 100.0], [0.0, 100.0, 0.0]], requires_grad=True)
+    loss = jsd_loss(student, teacher, beta=0.5, temperature=0.001)
+    torch.testing.assert_close(loss, torch.tensor([LN2, 0.0]))
+    assert gradient(loss, student).isfinite().all()
+    # The student takes the teacher's worst action, of log-probability -200 / 0.001.
+    loss = reverse_kl_loss(student, teacher, temperature=0.001)
+    torch.testing.assert_close(loss, torch.tensor([200_000.0, 0.0]))
+    assert gradient(loss, student).isfinite().all()
+
+
 def test_td():
     """The loss is quadratic within 1 and linear beyond, of the taken action alone; its gradient is at most 1."""
     q = torch.tensor([[1.0, 2.0], [1.0, 2.0], [1.0, 2.0]], requires_grad=True)
@@ -110,21 +195,23 @@ def test_td():
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("name", ["nll", "mse", "kl", "gap", "td"])
+@pytest.mark.parametrize("name", LOSSES)
 def test_one_float32_number_per_sample(name, dtype):
     """Half-precision inputs are widened before anything is computed, and samples are not reduced."""
-    losses = {
-        "nll": nll_loss,
-        "mse": mse_loss,
-        "kl": lambda student, teacher: kl_loss(student, teacher, temperature=0.01),
-        "gap": lambda student, teacher: gap_loss(student, teacher, temperature=0.01),
-        "td": lambda student, teacher: td_loss(student, torch.tensor([0, 1, 2, 0, 1]), teacher[:, 0]),
-    }
     student, teacher = (x.detach().to(dtype) for x in values(5, 3))
-    loss = losses[name](student, teacher)
+    loss = LOSSES[name](student, teacher)
     assert loss.shape == (5,)
     assert loss.dtype == torch.float32
-    torch.testing.assert_close(loss, losses[name](student.float(), teacher.float()), atol=0, rtol=0)
+    torch.testing.assert_close(loss, LOSSES[name](student.float(), teacher.float()), atol=0, rtol=0)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_float64_is_kept(name):
+    """In float64 each loss is computed in float64: its gradient is the numerical one, to six digits."""
+    student, teacher = (numbers.detach().double() for numbers in values(5, 3))
+    student.requires_grad_()
+    assert LOSSES[name](student, teacher).dtype == torch.float64
+    assert torch.autograd.gradcheck(lambda outputs: LOSSES[name](outputs, teacher), student)
 
 
 @pytest.mark.parametrize(

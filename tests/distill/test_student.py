@@ -10,7 +10,7 @@ from torch.testing import assert_close
 
 from distill.data import ReplayDataModule
 from distill.errors import DistillError
-from distill.losses import gap_loss, kl_loss, mse_loss, nll_loss
+from distill.losses import gap_loss, jsd_loss, kl_loss, mse_loss, nll_loss, reverse_kl_loss
 from distill.module import Diverged
 from distill.networks import build
 from distill.replay import Block, Minibatch
@@ -33,13 +33,23 @@ def batch():
         ("nll", nll_loss),
         ("mse", mse_loss),
         ("kl", lambda q, labels: kl_loss(q, labels, temperature=0.5)),
+        ("reverse_kl", lambda q, labels: reverse_kl_loss(q, labels, temperature=0.5)),
+        ("jsd", lambda q, labels: jsd_loss(q, labels, beta=0.5, temperature=0.5)),
         ("gap", lambda q, labels: gap_loss(q, labels, temperature=0.5)),
     ],
 )
 def test_the_loss_is_the_named_one(batch, name, expected):
-    """`loss_name` picks the pure function, and `kl` gets the module's temperature."""
+    """`loss_name` picks the pure function, which gets the module's temperature, and of `jsd` the beta of 0.5."""
     student = StudentModule("pong", loss_name=name, temperature=0.5)
     assert_close(student.loss(batch), expected(student(batch.observations), batch.labels))
+
+
+def test_jsd_gets_its_beta(batch):
+    """What `jsd_beta` says reaches the loss, 0 as any other number."""
+    for beta in (0, 0.2):
+        student = StudentModule("pong", loss_name="jsd", jsd_beta=beta, temperature=0.5)
+        expected = jsd_loss(student(batch.observations), batch.labels, beta=beta, temperature=0.5)
+        assert_close(student.loss(batch), expected)
 
 
 @pytest.mark.parametrize(
@@ -47,7 +57,10 @@ def test_the_loss_is_the_named_one(batch, name, expected):
     [
         ({"game": "pongg"}, "did you mean pong"),
         ({"network": "net9"}, "dqn, net1, net2, net3"),
-        ({"loss_name": "kll"}, "nll, mse, kl, gap"),
+        ({"loss_name": "kll"}, "nll, mse, kl, reverse_kl, jsd, gap"),
+        ({"loss_name": "jsd", "jsd_beta": 1.5}, "jsd_beta is 1.5; it must be between 0 and 1"),
+        ({"loss_name": "jsd", "jsd_beta": float("nan")}, "jsd_beta is nan; it must be between 0 and 1"),
+        ({"jsd_beta": 0.5}, "jsd_beta is 0.5, but loss_name is kl; it is for jsd, else null"),
         ({"temperature": 0.0}, "above 0"),
         ({"temperature": -1.0}, "above 0"),
         ({"temperature": float("nan")}, "above 0"),

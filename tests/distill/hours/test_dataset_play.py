@@ -194,6 +194,7 @@ def test_refused_datasets(recorded, tmp_path, capsys, monkeypatch):
         (dataset, ["--data.game", "breakout"], "is of pong, not breakout; give one of breakout"),
         (dataset, ["--data.num_envs", "4"], "num_envs is 4; the dataset"),
         (dataset, ["--data.beta", "0.5"], "beta is below 1, but nobody plays"),
+        (dataset, ["--data.lmbda", "0.5"], "lmbda is above 0, but nobody plays"),
         (dataset, ["--trainer.max_epochs", "4"], "max_epochs is 4, but the dataset"),
         (dataset, ["--trainer.max_epochs", "-1"], "holds 3 hours of 240 steps; it must be 3 or less"),
         (dataset, ["--data.hour_steps", "480"], "max_epochs is 3, but the dataset"),

@@ -172,6 +172,28 @@ def test_other_runs_have_a_table_too(reported, runs, write_run, tmp_path, capsys
     assert "Other runs" in capsys.readouterr().out
 
 
+def test_an_objective_is_said_whole(write_run, tmp_path, capsys):
+    """A row says temperature and beta of a loss that has them, and that the student acts, by either name of its share.
+
+    What a config of before does not have is as if it were null: its run is a seed of the same experiment.
+    """
+    taught, own = {"lmbda": 0.5, "loss": "jsd"}, {"jsd_beta": 0.1, "loss": "jsd"}
+    for name, seed, options in (
+        *(("acts", 0, taught), ("own", 0, own), ("plain", 0, {"loss": "jsd"})),
+        *(("reverse", 0, {"loss": "reverse_kl"}), ("reverse", 1, {"loss": "reverse_kl", "jsd_beta": None})),
+    ):
+        write_run(tmp_path / "runs" / f"{name}{seed}", {"pong": (10.0, 20.0)}, seed=seed, **options)
+    main(["report", str(tmp_path / "runs"), "--out", str(tmp_path / "out")])
+    with (tmp_path / "out" / "runs.csv").open() as file:
+        found = {(row["what"], row["seeds"]) for row in csv.DictReader(file)}
+    assert found == {
+        ("dqn, jsd, beta 0.5, temperature 0.01, student acts", "0"),
+        ("dqn, jsd, beta 0.1, temperature 0.01", "0"),
+        ("dqn, jsd, beta 0.5, temperature 0.01", "0"),
+        ("dqn, reverse_kl, temperature 0.01", "0 1"),
+    }
+
+
 def test_more_play_and_learning_wins_whatever_the_order(write_run, tmp_path):
     """Hours are of 54,000 steps, not what a shrunken run calls one; of equal play, more updates stand in the table."""
     write_run(tmp_path / "a" / "fifth", {"pong": (3.0, 20.0)}, updates_per_hour=2_000)
@@ -297,7 +319,7 @@ def test_mistakes(content, message, write_run, workdir, capsys):
 
 
 def result(seed: int, mean: float, teacher: float) -> Result:
-    what = Experiment("m", "dqn", "kl", 0.01, ("pong",), 5, 50_000, False, "")
+    what = Experiment("m", "dqn", "kl", 0.01, ("pong",), 5, 50_000, False, None, "")
     own, theirs = {"mean": mean, "interval95": (0.0, 0.0), "episodes": 30}, {"mean": teacher}
     return Result(Path("run"), what, seed, "", "pong", own, theirs, -20.7, 1, 1)
 

@@ -96,6 +96,19 @@ def test_a_runs_config_makes_the_run_again(run, tmp_path):
     assert changes((run / "config.yaml").read_text(), (again / "config.yaml").read_text()) == []
 
 
+def test_lmbda_is_kept_and_makes_the_run_again(make_teacher, workdir):
+    """A student that acts by `lmbda` learns what one does by `beta`; its config makes it again; its header says all."""
+    short = ["--config", "compress", "--config", "debug", "--data.teacher", make_teacher("pong")]
+    short += ["--model.loss_name", "jsd", "--model.jsd_beta", "0.3"]
+    main(["fit", *short, "--run_dir", "one", "--data.lmbda", "[[0, 0], [2, 0.7]]"])
+    main(["fit", *short, "--run_dir", "other", "--data.beta", "[[0, 1], [2, 0.3]]"])
+    main(["fit", "--config", "one/config.yaml", "--run_dir", "again"])
+    one, *others = (load_network(f"{run}/student.safetensors")[0] for run in ("one", "other", "again"))
+    assert all(same_weights(one, other) for other in others)
+    assert changes(Path("one/config.yaml").read_text(), Path("again/config.yaml").read_text()) == []
+    assert load_network("again/student.safetensors")[1]["trained"]["jsd_beta"] == 0.3
+
+
 def test_a_run_leaves_nothing_in_the_environment(run):
     """A run that the same process begins later, or a process that it starts, does not take this run's folder."""
     assert "DISTILL_RUN_DIR" not in os.environ

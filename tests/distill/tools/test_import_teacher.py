@@ -106,13 +106,13 @@ def test_a_foreign_file_teaches(foreign, workdir):
 
 def test_a_policy_is_learned_as_probabilities(policy, workdir, capsys):
     """KL at temperature 1 takes a policy's logits as they are; other losses are refused before the run begins."""
-    for args in (["kl"], ["mse"], ["gap", "--model.temperature", "1"]):
+    for args in (["kl"], ["reverse_kl"], ["jsd"], ["mse"], ["gap", "--model.temperature", "1"]):
         with pytest.raises(SystemExit) as stop:
             main(["fit", *SHORT, "--data.teacher", policy, "--run_dir", "run", "--model.loss_name", *args])
         assert stop.value.code == 2
         error = capsys.readouterr().err
         assert "the teacher of pong is a policy" in error
-        assert "loss_name must be kl with temperature 1.0, or nll" in error
+        assert "loss_name must be kl, reverse_kl or jsd with temperature 1.0, or nll" in error
         assert error.count("\n") == 1
         assert not (workdir / "run").exists()
     main(["fit", *SHORT, "--data.teacher", policy, "--run_dir", "run", "--model.temperature", "1"])
@@ -128,6 +128,8 @@ def test_a_policy_is_refused_from_python(policy, small, tmp_path):
         trainer.fit(StudentModule("pong"), data)
     assert not (tmp_path / "hours").exists()
     StudentModule("pong", loss_name="nll").check_teachers(data.teacher_kinds)
+    for loss in ("kl", "reverse_kl", "jsd"):
+        StudentModule("pong", loss_name=loss, temperature=1).check_teachers(data.teacher_kinds)
 
     class Other(StudentModule):
         def loss(self, batch):
