@@ -50,8 +50,8 @@ def read_config(config: Path) -> yaml.MappingNode:
     """
     try:
         root = yaml.compose(config.read_text(encoding="utf-8"), yaml.SafeLoader)
-    except (UnicodeDecodeError, yaml.reader.ReaderError) as error:
-        raise DistillError(f"{config} is no config ({error})") from error
+    except (UnicodeDecodeError, yaml.reader.ReaderError, RecursionError) as error:
+        raise DistillError(f"{config} is no config ({str(error).splitlines()[0]})") from error
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise DistillError(f"{config}, line {line}: no YAML ({error.problem or error.context})") from error
@@ -61,11 +61,10 @@ def read_config(config: Path) -> yaml.MappingNode:
     for node in _mappings(root):
         seen: set[str] = set()
         for key, _ in node.value:
-            if key.value in seen:
-                raise DistillError(
-                    f"{config} names {key.value} twice, the second time in line {key.start_mark.line + 1}"
-                )
-            seen.add(str(key.value))
+            name = str(key.value)
+            if name in seen:
+                raise DistillError(f"{config} names {name} twice, the second time in line {key.start_mark.line + 1}")
+            seen.add(name)
     return root
 
 
