@@ -231,7 +231,7 @@ def test_an_example_runs(name, workdir, monkeypatch, capsys):
         with pytest.raises(SystemExit) as stop:
             main(["export", "runs/compress/0"])
         assert stop.value.code == 2
-        assert "its network is of its maker's own class" in capsys.readouterr().err
+        assert "has a network of its own, Sequential; only those of" in capsys.readouterr().err
 
 
 def test_another_game_as_in_the_pages(workdir):
