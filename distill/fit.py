@@ -58,7 +58,7 @@ from distill.runs.folder import (
     last_checkpoint,
 )
 from distill.runs.loggers import Metrics
-from distill.runs.members import MemberAgreement
+from distill.runs.members import MemberAgreement, ensembles_of
 from distill.runs.process import rank
 from distill.runs.progress import HourBar, PlayScore
 from distill.runs.results import ScoreTable, save_results, show_scores
@@ -223,7 +223,9 @@ class DistillCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
         """Add the bar, and for `fit` the run folder's checkpoints and, before the config's loggers, CSV."""
         self.bar = HourBar()
-        callbacks: list[Callback] = [self.bar, PlayScore(), ScoreTable(), MemberAgreement()]
+        callbacks: list[Callback] = [self.bar, PlayScore(), ScoreTable()]
+        if ensembles := ensembles_of(self.datamodule):
+            callbacks.append(MemberAgreement(ensembles))
         if self.subcommand == "fit":
             self.checkpoints = Checkpoints(self.run_dir / "checkpoints", self.signals)
             callbacks.append(self.checkpoints)

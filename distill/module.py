@@ -1,4 +1,8 @@
-"""What teacher and student share: a network for a game, a block of updates, and the score of its own play."""
+"""What teacher and student share: a network for a game, a block of updates, and the score of its own play.
+
+One class, which Lightning asks for all of it: its hooks share the network, the optimiser's state and what was logged
+last, and to divide them would pass these three around.
+"""
 
 import functools
 import inspect
@@ -180,7 +184,7 @@ class PolicyModule(L.LightningModule):
         differing = [game for game, number in wanted.items() if self.network.for_game(game).num_actions != number]
         if not differing:
             return
-        (game,) = differing[:1]
+        game = differing[0]
         if not isinstance(self.network, DQN) or self.hparams.get("pretrained") is not None:
             raise DistillError(
                 f"the teacher of {game} has {wanted[game]} actions, which only a new network of one game gets; "

@@ -21,14 +21,6 @@ MOST_FRAMES = 10 * MAX_FRAMES
 """That an episode may have here: what it draws at random is drawn at its beginning."""
 EVAL_EPISODES = 30
 
-PREPROCESSING = {
-    "frames_per_step": FRAMES_PER_STEP,
-    "stacked_frames": STACKED_FRAMES,
-    "frame": "grey; maximum of the last two of a step's frames; resized by area to 84 x 84",
-    "sticky_actions": 0.0,
-}
-"""How screens become observations, as plain values, for whoever reads our files."""
-
 
 class Published(NamedTuple):
     """Scores of one game that others have measured."""

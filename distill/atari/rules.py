@@ -70,6 +70,16 @@ class EnvRules(NamedTuple):
         }
         return "".join(f", {said[name]}" for name in self.changed)
 
+    @property
+    def preprocessing(self) -> dict[str, Any]:
+        """Return how screens become observations, as plain values, for whoever reads our files."""
+        return {
+            "frames_per_step": self.frame_skip,
+            "stacked_frames": protocol.STACKED_FRAMES,
+            "frame": "grey; maximum of the last two of a step's frames; resized by area to 84 x 84",
+            "sticky_actions": self.sticky,
+        }
+
     def actions(self, game: str) -> tuple[int, ...]:
         """Number the actions among a console's 18, in the order in which networks number them.
 
@@ -118,15 +128,17 @@ class LifeRules:
 
     def taken(self, actions: Int64[np.ndarray, " N"]) -> Int64[np.ndarray, " N"]:
         """Return what is done where a player wants these actions: FIRE where a life begins."""
-        if self._fire is not None:
-            actions = np.where(self._begins, self._fire, actions)
-        self._begins = np.zeros_like(self._begins)
-        return actions
+        if self._fire is None:
+            return actions
+        begins, self._begins = self._begins, np.zeros_like(self._begins)
+        return np.where(begins, self._fire, actions)
 
     def seen(
         self, observations: UInt8[np.ndarray, "N 4 84 84"], lives: Int[np.ndarray, " N"]
     ) -> UInt8[np.ndarray, "N 4 84 84"]:
         """Return what players see after a step, as they have so many lives left: zeros for frames of former lives."""
+        if self._fire is None and not self._cuts:
+            return observations
         lost = lives < self._lives
         self._lives = lives.astype(np.int64)
         self._begins |= lost

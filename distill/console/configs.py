@@ -103,8 +103,6 @@ def place_of(option: str, args: Sequence[str]) -> str:
 
 def _line_of(words: Sequence[str], node: yaml.Node) -> int | None:
     """Return the line in which a node's part begins; between the words of its name others may be left out."""
-    if not words:
-        return node.start_mark.line + 1
     if isinstance(node, yaml.SequenceNode):
         found = (_line_of(words, part) for part in node.value)
         return next((line for line in found if line), None)

@@ -18,7 +18,7 @@ from jaxtyping import Bool
 
 from distill.errors import DistillError
 from distill.frames import decompress
-from distill.protocol import FRAME_SIZE, FRAMES_PER_STEP
+from distill.protocol import FRAME_SIZE
 from distill.replay import Steps
 
 DATASET_FORMAT = 1
@@ -73,14 +73,14 @@ def check_dataset_id(name: str) -> None:
         raise DistillError(f"{name!r} is no dataset's id; give one such as distill/pong-v0")
 
 
-def write_dataset(folder: Path, name: str, steps: Steps, *, max_frames: int, said: dict[str, Any]) -> int:
+def write_dataset(folder: Path, name: str, steps: Steps, *, max_steps: float, said: dict[str, Any]) -> int:
     """Write play as a dataset.
 
     Args:
         folder: Which is there, and empty.
         name: The dataset's id.
         steps: What is written, T of each of N environments.
-        max_frames: Longest episode in frames; one of so many was truncated, not terminated.
+        max_steps: Longest episode; one of so many steps was truncated, not terminated.
         said: More of its metadata, as plain values.
 
     Returns:
@@ -96,7 +96,7 @@ def write_dataset(folder: Path, name: str, steps: Steps, *, max_frames: int, sai
     )
     _make_room(folder / "data" / "main_data.hdf5", len(episodes), num_actions)
     storage.update_episodes(
-        buffers.EpisodeBuffer(id=number, **_arrays_of(steps, episode, max_frames))
+        buffers.EpisodeBuffer(id=number, **_arrays_of(steps, episode, max_steps))
         for number, episode in enumerate(episodes)
     )
     storage.update_episode_metadata([episode._asdict() for episode in episodes])
@@ -137,11 +137,11 @@ def _make_room(path: Path, episodes: int, num_actions: int) -> None:
                 )
 
 
-def _arrays_of(steps: Steps, episode: RecordedEpisode, max_frames: int) -> dict[str, Any]:
+def _arrays_of(steps: Steps, episode: RecordedEpisode, max_steps: float) -> dict[str, Any]:
     of_env = slice(episode.environment, episode.environment + 1)
     its = steps[episode.begins : episode.ends].of_envs(of_env)
     frames, ended = decompress(its.frames[:, 0]), its.ended[:, 0]
-    limited = bool(its.first[0, 0]) and len(its) * FRAMES_PER_STEP >= max_frames
+    limited = bool(its.first[0, 0]) and len(its) >= max_steps
     last = np.arange(len(its)) == len(its) - 1
     return {
         "observations": np.concatenate([frames, frames[-1:]]),

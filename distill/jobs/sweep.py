@@ -35,8 +35,8 @@ def sweep(
     The same command with the same `run_dir` goes on where it stopped. It ends with a table, and a figure of the scores.
 
     Args:
-        file: The sweep's file, or the name of one that comes along, `temperature`; methods `grid` and `random`, and
-            `bayes` where the package sweeps is installed.
+        file: The sweep's file, or the name of one that comes along, `sweep/temperature`; methods `grid` and `random`,
+            and `bayes` where the package sweeps is installed.
         count: How many points at most, 1 or more; by default the file's `run_cap`, or the whole grid.
         seed: Of the points that are drawn, 0 or more.
         run_dir: Folder of the sweep; default `runs/sweep-<name>/<number>`.
@@ -48,7 +48,7 @@ def sweep(
     """
     checks.at_least(0, seed=seed)
     checks.at_least(1, count=1 if count is None else count, jobs=jobs)
-    what = read_sweep(_found(file))
+    what = read_sweep(Path(configs.find_config(file)))
     points = Points(what, count, seed)
     if what.method == "bayes" and jobs > 1:
         raise DistillError(f"jobs is {jobs}; with method bayes, whose points depend on those before, it must be 1")
@@ -88,13 +88,6 @@ def sweep(
         scheduler.run(each_job())
         _report(what, points.made, folder)
     scheduler.check()
-
-
-def _found(file: str) -> Path:
-    """Return where a sweep's file is; one that comes along may be named without its folder."""
-    in_folder = f"sweep/{file}"
-    alone = in_folder in configs.names() and not Path(file).is_file()
-    return Path(configs.find_config(in_folder if alone else file))
 
 
 def _report(what: Sweep, points: Sequence[Point], folder: Path) -> None:

@@ -1,7 +1,7 @@
 """A run's config: written beside what was learned under it, compared and repaired where the run goes on."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -36,58 +36,55 @@ def whole_config(config: Mapping[str, Any]) -> str:
     """Return a config as it is written: of this run alone, its paths valid from any folder."""
     found: dict[str, Any] = {**config, "resume": None, "ckpt_path": None, "run_dir": None, "config": None}
     found.pop("config")
-    return yaml.safe_dump(_absolute(found), sort_keys=False)
+    return yaml.safe_dump(_each(found, _absolute), sort_keys=False)
 
 
-def _absolute(value: Any, name: str = "") -> Any:
-    if isinstance(value, dict):
-        inside = "teacher" if name == "game" else None  # several games: a teacher each
-        return {key: _absolute(of, inside or key) for key, of in value.items()}
-    if isinstance(value, list):
-        return [_absolute(of, name) for of in value]
+def _each(options: Any, change: Callable[[str, Any], Any], name: str = "") -> Any:
+    """Put each option through a function of its name and its value; a namespace is changed in place.
+
+    The teachers of several games, which stand under `game`, go by the name `teacher`.
+    """
+    if isinstance(options, list):
+        return [_each(of, change, name) for of in options]
+    if not isinstance(options, Namespace | dict):
+        return change(name, options)
+    parts = vars(options) if isinstance(options, Namespace) else dict(options)
+    for key, of in list(parts.items()):
+        parts[key] = _each(of, change, "teacher" if name == "game" else key)
+    return options if isinstance(options, Namespace) else parts
+
+
+def _absolute(name: str, value: Any) -> Any:
     if name not in PATHS or not isinstance(value, str) or value in shipped():
         return value
     return str(Path(value).absolute()) if name == "store" or Path(value).exists() else value
 
 
-def pin_sources(config: Any, known: Sequence[str] = (), name: str = "") -> Any:
+def pin_sources(config: Namespace, known: Sequence[str] = ()) -> None:
     """Put the file and the commit into each name on the hub, so that a run takes the same bytes whenever it goes on.
 
     Args:
-        config: Options, changed in place; or one of them.
+        config: Options, changed in place.
         known: Pinned names that a run which goes on had before, which hold unless a revision is asked for.
-        name: Of the option.
-
-    Returns:
-        What was given, pinned.
 
     Raises:
         ValueError: as `distill.weights.hub.hub_file`.
     """
-    if isinstance(config, Namespace | dict):
-        inside = "teacher" if name == "game" else None  # several games: a teacher each
-        for key, of in list((vars(config) if isinstance(config, Namespace) else config).items()):
-            config[key] = pin_sources(of, known, inside or key)
-    if isinstance(config, list):
-        return [pin_sources(of, known, name) for of in config]
-    return pinned(config, known) if name in SOURCES and isinstance(config, str) else config
+    _each(config, lambda name, value: pinned(value, known) if _may_be_on_hub(name, value) else value)
 
 
 def known_sources(run: Path) -> list[str]:
     """List the names on the hub in the config of a run; none where there is no run."""
+    found: list[str] = []
     path = run / CONFIG
-    return list(_on_hub_in(yaml.safe_load(path.read_text()))) if path.is_file() else []
+    if path.is_file():
+        take = lambda name, value: found.append(value) if _may_be_on_hub(name, value) and on_hub(value) else None  # noqa: E731
+        _each(yaml.safe_load(path.read_text()), take)
+    return found
 
 
-def _on_hub_in(value: Any, name: str = "") -> Iterator[str]:
-    if isinstance(value, dict):
-        for key, of in value.items():
-            yield from _on_hub_in(of, "teacher" if name == "game" else key)
-    elif isinstance(value, list):
-        for of in value:
-            yield from _on_hub_in(of, name)
-    elif name in SOURCES and isinstance(value, str) and on_hub(value):
-        yield value
+def _may_be_on_hub(name: str, value: Any) -> bool:
+    return name in SOURCES and isinstance(value, str)
 
 
 def check_plain(value: Any, name: str = "") -> None:

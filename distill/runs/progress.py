@@ -304,7 +304,7 @@ class HourBar(ProgressBar):
             steps, least = experience.memory.episode_steps, len(experience.memory) / self._data.num_envs
             if steps >= least:  # hardly any has ended
                 steps = max(2 * least, EPISODE_STEPS)
-        return min(steps, self._data.max_frames / protocol.FRAMES_PER_STEP)
+        return min(steps, self._data.max_frames / self._data.env_of(game).frame_skip)
 
     def _show(self, phase: str, detail: str = "") -> None:
         self._phase, self._detail = phase, detail

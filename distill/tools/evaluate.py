@@ -21,11 +21,9 @@ from distill.rollout import Policy
 from distill.runs.scores import compare, play_with_bar, write_scores
 from distill.summary import summarise
 from distill.tools.export import load_program
-from distill.weights.callables import CallableNetwork
 from distill.weights.hub import pinned, title_of
 from distill.weights.load import load_teacher
 from distill.weights.onnx_files import load_exported, open_onnx
-from distill.weights.own import load_own_class
 
 EXPORTED = {".onnx": open_onnx, ".pt2": load_program}
 """Endings of files that `export` wrote, and what reads them."""
@@ -142,9 +140,6 @@ def player_of(weights: str, game: str | None, dtype: torch.dtype) -> tuple[Polic
             raise DistillError(f"{weights} computes in float32; precision must be 32-true")
         policy, header = load_exported(Path(weights), reader, game)
         return policy, header["game"], temperature_of(header.get("kind", "values")), EnvRules.of(header)
-    if (own := load_own_class(weights, game)) is not None:
-        assert isinstance(own.network, CallableNetwork), "nothing else is of a class of one's own"
-        return frozen_policy(own.network, dtype), own.network.game, temperature_of(own.kind), own.env
     network, header = load_teacher(weights, game)
     kind = header.get("kind", "values")
     return frozen_policy(network, dtype), header["game"], temperature_of(kind), EnvRules.of(header)

@@ -23,15 +23,13 @@ from distill.evaluation import EvalConfig, games_for, steps_of
 from distill.files.packing import HEADER
 from distill.files.store import write_atomically
 from distill.networks import DQN, count_parameters
-from distill.protocol import PREPROCESSING
 from distill.rollout import Policy
 from distill.weights.callables import CallableNetwork
 from distill.weights.digests import digest
 from distill.weights.files import INPUT, network_bytes
 from distill.weights.hub import pinned
-from distill.weights.load import find_weights, load_network, load_playing
+from distill.weights.load import find_weights, load_network, load_playing, load_teacher
 from distill.weights.onnx_files import open_onnx, to_onnx
-from distill.weights.own import load_own_class
 
 SUFFIXES = {"onnx": ".onnx", "torch": ".pt2", "safetensors": ".safetensors"}
 OBSERVATIONS = 1000
@@ -63,7 +61,7 @@ def export(
         overwrite: Whether a file that exists may be replaced.
     """
     weights, teacher = pinned(weights), pinned(teacher) if teacher else None
-    network, header = load_any(weights, game)
+    network, header = load_teacher(weights, game)
     game, source = header["game"], find_weights(weights)
     if format != "torch" and not isinstance(network, DQN):
         raise DistillError(
@@ -85,14 +83,6 @@ def export(
     write_atomically(path, content)
     print_networks(rows, observations[:1])
     print(f"written: {path}")
-
-
-def load_any(weights: str, game: str | None) -> tuple[DQN | CallableNetwork, dict[str, Any]]:
-    """Load a network, also of one's own class, and its header."""
-    if (own := load_own_class(weights, game)) is None:
-        return load_network(weights, game)
-    assert isinstance(own.network, CallableNetwork), "nothing else is of a class of one's own"
-    return own.network, {"game": own.network.game, "kind": own.kind, "rules": own.env.changed}
 
 
 class NetworkRow:
@@ -119,9 +109,7 @@ def described(network: DQN | CallableNetwork, header: dict[str, Any]) -> dict[st
         "game": game,
         "actions": env.action_names(game),
         "input": INPUT,
-        **PREPROCESSING,
-        "frames_per_step": env.frame_skip,
-        "sticky_actions": env.sticky,
+        **env.preprocessing,
         **kept,
         "digest": digest(network),
     }

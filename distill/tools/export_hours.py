@@ -11,7 +11,6 @@ from distill.errors import DistillError
 from distill.files.store import folder_atomically
 from distill.hours.chain import RecordedHour, chain_of, steps_in
 from distill.hours.dataset import DATASET_FORMAT, SAID, check_dataset_id, dataset_folder, minari_module, write_dataset
-from distill.protocol import PREPROCESSING
 from distill.weights.digests import digest_of
 from distill.weights.load import load_playing
 
@@ -57,7 +56,7 @@ def export_hours(
             new,
             name,
             steps,
-            max_frames=chain[-1].depends_on["max_frames"],
+            max_steps=chain[-1].depends_on["max_frames"] / EnvRules.of(chain[-1].depends_on).frame_skip,
             said={"description": f"A teacher's play of {game}, with its values of all actions.", SAID: said},
         )
     counted = f"{len(chain)} hour{'s' if len(chain) > 1 else ''}"
@@ -85,7 +84,7 @@ def described_play(chain: list[RecordedHour], teacher: str | None) -> dict[str, 
         "format": DATASET_FORMAT,
         "game": last.depends_on["game"],
         "actions": list(env.action_names(last.depends_on["game"])),
-        "preprocessing": {**PREPROCESSING, "frames_per_step": env.frame_skip, "sticky_actions": env.sticky},
+        "preprocessing": env.preprocessing,
         "teacher": None if found is None else Path(found.name).name,
         "kind": None if found is None else found.kind,
         "teacher_digests": played_by,

@@ -18,7 +18,7 @@ from distill.weights.digests import digest_of
 from distill.weights.load import load_playing
 
 TIE_BREAK = 1e-3
-"""Of a vote: how much the mixture counts beside it, which decides between actions with as many votes."""
+"""Of a vote, the share of the mixture."""
 
 
 class Ensemble(nn.Module):
@@ -27,8 +27,8 @@ class Ensemble(nn.Module):
     `mixture`: the weighted mean of their softened policies, $p = \sum_i w_i \mathrm{softmax}(q_i / \tau_i)$; the answer
     is $\tau \ln p$. $\tau_i$ is 0.01 for values and 1 for a policy's logits; $\tau$ is 1 where all are policies, else
     0.01. So `kl` at temperature $\tau$ learns $p$, `nll` its likeliest action, and `gap` weighs by
-    $\ln p_1 - \ln p_2$ of the two likeliest. `vote`: for each action the weight of those whose greedy action it is,
-    times $\tau$'s inverse in `kl`; ties go to the likelier by the mixture.
+    $\ln p_1 - \ln p_2$ of the two likeliest. `vote`: the same of their greedy policies, so $p$ is each action's share
+    of the votes, but for a thousandth that is the mixture and decides between actions with as many.
 
     Args:
         members: The teachers, two or more, all with the same actions.
@@ -43,7 +43,6 @@ class Ensemble(nn.Module):
         self.temperatures = [1.0 if member.kind == "policy" else TEMPERATURE for member in members]
         self.shares = [weight / sum(weights) for weight in weights]
         self.combine = combine
-        self.names = [member.name for member in members]
         said = [[digest_of(member.network), member.kind] for member in members]
         content = json.dumps([combine, self.shares, said])
         self.digest = hashlib.sha256(content.encode()).hexdigest()
@@ -59,12 +58,11 @@ class Ensemble(nn.Module):
             if share > 0
         ]
         mixture = torch.stack(logs).logsumexp(dim=0)
-        if self.combine == "mixture":
-            return mixture if self.kind == "policy" else TEMPERATURE * mixture
-        votes = torch.zeros_like(mixture)
-        for of, share in zip(outputs, self.shares, strict=True):
-            votes += share * nn.functional.one_hot(of.argmax(dim=1), of.shape[1])
-        return votes + TIE_BREAK * mixture.exp()
+        if self.combine == "vote":
+            greedy = [nn.functional.one_hot(of.argmax(dim=1), of.shape[1]) for of in outputs]
+            votes = torch.stack([share * of for share, of in zip(self.shares, greedy, strict=True)]).sum(dim=0)
+            mixture = torch.logaddexp(torch.log((1 - TIE_BREAK) * votes), math.log(TIE_BREAK) + mixture)
+        return mixture if self.kind == "policy" else TEMPERATURE * mixture
 
 
 def load_ensemble(

@@ -13,11 +13,12 @@ from distill.errors import DistillError
 from distill.files.checkpoint import read_checkpoint
 from distill.losses import KINDS
 from distill.networks import DQN
-from distill.weights import foreign
 from distill.weights.best import BEST_INDEX, FOLDER, read_index, read_network
 from distill.weights.callables import CallableNetwork, Scores, Teacher, name_of
 from distill.weights.digests import identity
 from distill.weights.files import network_of, of_checkpoint, read_file, said_of, shipped
+from distill.weights.foreign import converted
+from distill.weights.foreign_files import Content, opened
 from distill.weights.hub import hub_file, on_hub, pinned
 from distill.weights.own import load_own_class
 
@@ -78,18 +79,22 @@ def _read_source(path: Path, game: str | None) -> tuple[dict[str, Any], dict[str
         safetensors = file.read(9)[8:] == b"{"  # after eight bytes that say how long the header is
     if safetensors:
         return read_file(path)
-    content = foreign.opened(path)
-    if isinstance(content, foreign.Content):
-        return foreign.converted(content, game)
+    content = opened(path)
+    if isinstance(content, Content):
+        return converted(content, game)
     return of_checkpoint(read_checkpoint(path))
 
 
-def load_teacher(source: str, game: str | None) -> tuple[DQN, dict[str, Any]]:
-    """Read a network that is to play a certain game, None the only one that it does.
+def load_teacher(source: str, game: str | None) -> tuple[DQN | CallableNetwork, dict[str, Any]]:
+    """Read a network that is to play a certain game, None the only one that it does; and its header.
+
+    A run's folder may be that of a network of a user's own class, see `distill.weights.own`.
 
     Raises:
-        ValueError: as `load_network`, and for a network made for another number of actions.
+        ValueError: as `load_network` and `load_own_class`, and for a network made for another number of actions.
     """
+    if (own := load_own_class(source, game)) is not None:
+        return own
     network, header = load_network(source, game)
     game, actions = header["game"], len(EnvRules.of(header).actions(header["game"]))
     if network.num_actions != actions:
@@ -116,10 +121,7 @@ def load_playing(source: str | Scores, game: str) -> Teacher:
         checks.one_of(KINDS, **{f"kind of {name_of(source)}": kind})
         network = CallableNetwork(source, game, num_actions(game), digest=identity(source))
         return Teacher(name_of(source), network, None, kind)
-    if on_hub(source):
-        return _of_file(pinned(source), game)
-    if (own := load_own_class(source, game)) is not None:
-        return own
+    source = pinned(source)
     run = Path(source)
     index = read_index(run) if source not in shipped() and run.is_dir() else None
     if index is not None:
@@ -131,9 +133,5 @@ def load_playing(source: str | Scores, game: str) -> Teacher:
         raise DistillError(
             f"{run} holds no {FOLDER}/{BEST_INDEX}; first start its teacher, with model.score_every_hours"
         )
-    return _of_file(source, game)
-
-
-def _of_file(source: str, game: str) -> Teacher:
     loaded, header = load_teacher(source, game)
     return Teacher(source, loaded, find_weights(source), header.get("kind", "values"), EnvRules.of(header))

@@ -8,10 +8,9 @@ from typing import Any
 import yaml
 
 from distill.atari.cartridge import game_name
-from distill.atari.rules import EnvRules
 from distill.errors import DistillError
 from distill.files.checkpoint import newest, read_checkpoint
-from distill.weights.callables import CallableNetwork, Teacher
+from distill.weights.callables import CallableNetwork
 from distill.weights.digests import identity
 from distill.weights.files import said_of, shipped
 
@@ -19,10 +18,11 @@ NETWORK_OF_ITS_OWN = "network.scores."
 """How the names of a checkpoint's tensors begin that belong to such a network."""
 
 
-def load_own_class(source: str, game: str | None = None) -> Teacher | None:
+def load_own_class(source: str, game: str | None = None) -> tuple[CallableNetwork, dict[str, Any]] | None:
     """Load the network of a run whose module makes one of its own (`make_network`); None for any other source.
 
-    The class is imported from the working directory, as `fit` does, and made with the options in the checkpoint.
+    The class is imported from the working directory, as `fit` does, and made with the options in the checkpoint. Beside
+    the network is what a weight file's header would say of it.
 
     Args:
         source: A run's folder, or a file in it.
@@ -57,7 +57,8 @@ def load_own_class(source: str, game: str | None = None) -> Teacher | None:
         raise DistillError(f"{class_path} here is not the one that {run} has learned with: {said_of(error)}") from error
     scores = model.network.scores
     network = CallableNetwork(scores, plays, model.network.num_actions, digest=identity(scores))
-    return Teacher(source, network, path, checkpoint.get("kind", "values"), EnvRules.of(checkpoint))
+    said = {"kind": checkpoint.get("kind", "values"), "rules": checkpoint.get("rules", {})}
+    return network, {"game": plays, **said}
 
 
 def _run_of(source: Path) -> Path | None:

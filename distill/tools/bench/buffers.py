@@ -19,7 +19,7 @@ from distill.randomness import generator
 from distill.replay import Memory, Steps
 from distill.rollout import Step, collect, in_turn, play
 from distill.tools.bench.turns import Budget, Rate, Turn, take_turns
-from distill.weights.load import load_teacher
+from distill.weights.load import load_network
 
 BUFFER_ENVS = 10
 FEWEST_STEPS, MOST_STEPS = 150, 600
@@ -110,7 +110,7 @@ def compare_buffers(game: str, rate: float, budget: Budget) -> tuple[dict[str, R
 
 def play_into(buffer: "CompressedBuffer", game: str, length: int) -> Steps:
     """Play, fill a buffer, and return the steps in it."""
-    network, _ = load_teacher(game, game)
+    network, _ = load_network(game, game)
 
     def tee() -> Iterator[Step]:
         before: Step | None = None

@@ -30,7 +30,7 @@ from distill.tools.bench.peers import StableBaselines3
 from distill.tools.bench.playing import Playing
 from distill.tools.bench.tables import print_rates
 from distill.tools.bench.turns import Budget, Rate, Turn, take_turns
-from distill.weights.load import load_teacher
+from distill.weights.load import load_network
 
 NETWORKS = ("dqn", "net1", "net2", "net3")
 """The paper's."""
@@ -77,7 +77,7 @@ def measure(game: str, teacher: str, with_peers: bool, budget: Budget) -> dict[s
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     num_envs = NUM_ENVS[device.type]
     budget.begin("setting up", needed=True)
-    network, _ = load_teacher(teacher, game)
+    network, _ = load_network(teacher, game)
     check_layers(network)
     peer = StableBaselines3(game, network) if with_peers else None
     with (

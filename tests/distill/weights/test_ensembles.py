@@ -75,6 +75,14 @@ def test_a_vote_goes_to_the_action_that_most_want():
     assert load_ensemble([Fixed(A), Fixed(B)], None, "vote", "pong").network(SEEN)[0].argmax() == 2  # surer
 
 
+@pytest.mark.parametrize(("kind", "temperature"), [("values", 0.01), ("policy", 1.0)])
+def test_what_is_learned_of_a_vote_are_its_shares(kind, temperature):
+    """The softmax that `kl` compares with gives each action its share of the votes, of values and of policies alike."""
+    teacher = load_ensemble([Fixed(A, kind), Fixed(B, kind), Fixed(B, kind)], None, "vote", "pong")
+    learned = (teacher.network(SEEN)[0] / temperature).softmax(0)
+    torch.testing.assert_close(learned, torch.tensor([1 / 3, 0, 2 / 3, 0, 0, 0]), atol=1e-3, rtol=0)
+
+
 def test_hours_are_named_by_all_of_them():
     """Members, their order of weights and the way of combining tell hours apart; equal ensembles share theirs."""
 
